@@ -1,0 +1,262 @@
+"""Storage pools: read them and do what libvirt does with them. Sizes in bytes."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+import libvirt
+from lxml import etree
+
+from storagemgr.virt.connection import Connection, translate, translated
+from storagemgr.virt.errors import VirtError
+
+STATES = ("inactive", "building", "running", "degraded", "inaccessible")
+
+
+@dataclass(frozen=True)
+class PoolStatus:
+    """A pool as libvirt last counted it: the sizes date from its refresh, not from this call.
+
+    An inactive pool keeps its last sizes, or zeros; `volume_count` is then None.
+    """
+
+    uuid: str
+    name: str
+    state: str
+    persistent: bool
+    autostart: bool
+    capacity: int
+    allocation: int
+    available: int
+    volume_count: int | None
+
+
+@dataclass(frozen=True)
+class PoolConfig:
+    """How a pool is defined: for a persistent one as it will be at its next start."""
+
+    uuid: str
+    name: str
+    type: str
+    source_hosts: tuple[str, ...]
+    source_dir: str
+    source_devices: tuple[str, ...]
+    source_name: str
+    source_format: str
+    initiator: str
+    adapter: str
+    target_path: str
+    xml: str
+
+    @property
+    def source_text(self) -> str:
+        """The source in one line: "nas1:/export/vm", "/dev/sdb", "vg0"; a directory is its own."""
+        hosts = ", ".join(self.source_hosts)
+        device = ", ".join(self.source_devices)
+        if self.type in ("logical", "zfs"):
+            what = f"{self.source_name} ({device})" if device else self.source_name
+        elif self.type == "gluster":
+            what = self.source_name + (self.source_dir if self.source_dir != "/" else "")
+        else:
+            what = self.adapter or device or self.source_name or self.source_dir
+        if hosts and what:
+            return f"{hosts} {what}" if self.type in ("rbd", "iscsi", "iscsi-direct") else f"{hosts}:{what}"
+        return hosts or what or (self.target_path if self.type == "dir" else "")
+
+
+def list_pools(c: Connection) -> list[PoolStatus]:
+    """virConnectListAllStoragePools: blocks for as long as any one pool of the host hangs."""
+    with translated():
+        pools = c.raw.listAllStoragePools(0)
+    found = []
+    for pool in pools:
+        try:
+            found.append(_status(pool))
+        except libvirt.libvirtError as error:
+            if translate(error).code != "no_pool":
+                raise translate(error) from error
+    return found
+
+
+def list_uuids(c: Connection) -> list[str]:
+    with translated():
+        return [pool.UUIDString() for pool in c.raw.listAllStoragePools(0)]
+
+
+def read_pool(c: Connection, uuid: str) -> PoolStatus:
+    """Asks for this pool alone, so that no other pool can hold it up."""
+    with translated():
+        return _status(c.raw.storagePoolLookupByUUIDString(uuid))
+
+
+def _status(pool: libvirt.virStoragePool) -> PoolStatus:
+    number, capacity, allocation, available = pool.info()
+    state = STATES[number] if number < len(STATES) else "inaccessible"
+    return PoolStatus(
+        uuid=pool.UUIDString(),
+        name=pool.name(),
+        state=state,
+        persistent=bool(pool.isPersistent()),
+        autostart=bool(pool.autostart()),
+        capacity=capacity,
+        allocation=allocation,
+        available=available,
+        volume_count=_volume_count(pool) if state in ("running", "degraded") else None,
+    )
+
+
+def _volume_count(pool: libvirt.virStoragePool) -> int | None:
+    try:
+        return int(pool.numOfVolumes())
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID:
+            return None
+        raise
+
+
+def read_config(c: Connection, uuid: str) -> PoolConfig:
+    with translated():
+        pool = c.raw.storagePoolLookupByUUIDString(uuid)
+        inactive = pool.isPersistent() and not c.uri.startswith("test:")
+        xml = pool.XMLDesc(libvirt.VIR_STORAGE_XML_INACTIVE if inactive else 0)
+    return parse_config(xml)
+
+
+def parse_config(xml: str) -> PoolConfig:
+    root = etree.fromstring(xml.encode())
+    source = root.find("source")
+    source = etree.Element("source") if source is None else source
+    return PoolConfig(
+        uuid=root.findtext("uuid", ""),
+        name=root.findtext("name", ""),
+        type=root.get("type", ""),
+        source_hosts=tuple(_host(host) for host in source.iterfind("host")),
+        source_dir=_attribute(source, "dir", "path"),
+        source_devices=tuple(device.get("path", "") for device in source.iterfind("device")),
+        source_name=source.findtext("name", ""),
+        source_format=_attribute(source, "format", "type"),
+        initiator=_attribute(source, "initiator/iqn", "name"),
+        adapter=_adapter(source),
+        target_path=root.findtext("target/path", ""),
+        xml=xml,
+    )
+
+
+def _attribute(parent: etree._Element, path: str, name: str) -> str:
+    element = parent.find(path)
+    return "" if element is None else element.get(name, "")
+
+
+def _host(host: etree._Element) -> str:
+    name, port = host.get("name", ""), host.get("port")
+    return f"{name}:{port}" if port else name
+
+
+def _adapter(source: etree._Element) -> str:
+    adapter = source.find("adapter")
+    if adapter is None:
+        return ""
+    if adapter.get("type") == "fc_host":
+        return f"{adapter.get('wwnn', '')}:{adapter.get('wwpn', '')}"
+    address = adapter.find("parentaddr/address")
+    if adapter.get("name") or address is None:
+        return adapter.get("name", "")
+    parts = (address.get(part, "").removeprefix("0x") for part in ("domain", "bus", "slot"))
+    return ":".join(parts) + "." + address.get("function", "").removeprefix("0x")
+
+
+def start(c: Connection, uuid: str) -> None:
+    """virStoragePoolCreate"""
+    with _pool(c, uuid, needs_active=False) as pool:
+        pool.create(0)
+
+
+def stop(c: Connection, uuid: str) -> None:
+    """virStoragePoolDestroy: deactivates the pool and keeps its data; a transient pool is forgotten."""
+    with _pool(c, uuid, needs_active=True) as pool:
+        pool.destroy()
+
+
+def refresh(c: Connection, uuid: str) -> None:
+    """virStoragePoolRefresh: when it fails, libvirt stops the pool."""
+    with _pool(c, uuid, needs_active=True) as pool:
+        pool.refresh(0)
+
+
+def set_autostart(c: Connection, uuid: str, on: bool) -> None:
+    with translated():
+        c.raw.storagePoolLookupByUUIDString(uuid).setAutostart(int(on))
+
+
+def build(c: Connection, uuid: str) -> None:
+    """virStoragePoolBuild without flags: makes the directory, group or label of an inactive pool."""
+    with _pool(c, uuid, needs_active=False) as pool:
+        pool.build(0)
+
+
+def delete(c: Connection, uuid: str) -> None:
+    """virStoragePoolDelete: the storage itself of an inactive pool; its definition stays."""
+    with _pool(c, uuid, needs_active=False) as pool:
+        pool.delete(0)
+
+
+def undefine(c: Connection, uuid: str) -> None:
+    """virStoragePoolUndefine: forgets an inactive pool and touches no data."""
+    with _pool(c, uuid, needs_active=False) as pool:
+        pool.undefine()
+
+
+def define(c: Connection, xml: str) -> str:
+    """virStoragePoolDefineXML: the UUID of the pool, which replaces one of the same name and UUID."""
+    try:
+        return str(c.raw.storagePoolDefineXML(xml, 0).UUIDString())
+    except libvirt.libvirtError as error:
+        raise _define_error(c, translate(error), xml) from error
+
+
+def dir_pool_xml(name: str, path: str) -> str:
+    pool = etree.Element("pool", type="dir")
+    try:
+        etree.SubElement(pool, "name").text = name
+        etree.SubElement(etree.SubElement(pool, "target"), "path").text = path
+    except ValueError as error:
+        raise VirtError("bad_name", f"{name!r} or {path!r} cannot be written as XML") from error
+    return etree.tostring(pool, encoding="unicode")
+
+
+@contextmanager
+def _pool(c: Connection, uuid: str, *, needs_active: bool) -> Iterator[libvirt.virStoragePool]:
+    """The pool; an unspecific refusal inside is explained by the state that the pool is in."""
+    with translated():
+        pool = c.raw.storagePoolLookupByUUIDString(uuid)
+    try:
+        yield pool
+    except libvirt.libvirtError as error:
+        raise explained(translate(error), pool, needs_active=needs_active) from error
+
+
+def explained(error: VirtError, pool: libvirt.virStoragePool, *, needs_active: bool) -> VirtError:
+    """`error` with a better code where libvirt said why in words only (number 55, any language)."""
+    if error.number != libvirt.VIR_ERR_OPERATION_INVALID or error.code != "invalid":
+        return error
+    with translated():
+        active = bool(pool.isActive())
+    if active == needs_active:
+        return error
+    code = "pool_active" if active else "pool_inactive"
+    return VirtError(code, error.detail, number=error.number, domain=error.domain)
+
+
+def _define_error(c: Connection, error: VirtError, xml: str) -> VirtError:
+    """Number 9 is either a name that is taken or a source that another pool has; the name is looked up."""
+    if error.number != libvirt.VIR_ERR_OPERATION_FAILED or error.code != "unknown":
+        return error
+    root = etree.fromstring(xml.encode())
+    try:
+        holder = UUID(c.raw.storagePoolLookupByName(root.findtext("name", "")).UUIDString())
+    except libvirt.libvirtError:
+        return VirtError("source_conflict", error.detail, number=error.number, domain=error.domain)
+    wanted = root.findtext("uuid")
+    code = "source_conflict" if wanted and UUID(wanted) == holder else "name_taken"
+    return VirtError(code, error.detail, number=error.number, domain=error.domain)
