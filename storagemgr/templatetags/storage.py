@@ -1,0 +1,216 @@
+"""How values are written on pages. Built into every template by the settings."""
+
+import unicodedata
+from datetime import date, datetime, timedelta
+from functools import cache
+from typing import Any, NamedTuple
+
+from django import template
+from django.templatetags.static import static
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+
+from storagemgr import theme
+from storagemgr.access import rights
+from storagemgr.access.scopes import Actor, grants_of
+
+register = template.Library()
+
+NBSP = "\N{NO-BREAK SPACE}"
+UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+# These reorder the text around them or hide: a name could pretend to be another.
+DECEIVING = set(map(chr, (*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0x061C, 0xFEFF)))
+
+
+@register.filter("bytes")
+def size(value: int | None) -> str:
+    """1024-based with at most one decimal: "12.4 GiB", "8 TiB", "512 bytes"."""
+    if value is None:
+        return ""
+    number, unit = float(value), 0
+    while abs(number) >= 1024 and unit < len(UNITS) - 1:
+        number, unit = number / 1024, unit + 1
+    text = _short(number)
+    if text == "1024" and unit < len(UNITS) - 1:
+        text, unit = "1", unit + 1
+    return f"{text}{NBSP}{'byte' if (text, unit) == ('1', 0) else UNITS[unit]}"
+
+
+def _short(number: float) -> str:
+    if number == int(number) or abs(number) >= 99.95:
+        return f"{number:.0f}"
+    return f"{number:.1f}"
+
+
+@register.filter
+def percent(value: int | None) -> str:
+    return "" if value is None else f"{value}{NBSP}%"
+
+
+@register.filter
+def count(number: int, noun: str) -> str:
+    """`3|count:"volume"` is "3 volumes"; "pool,pools" names the plural where it is not an s."""
+    one, _, many = noun.partition(",")
+    return f"{number:,}{NBSP}{one if number == 1 else many or one + 's'}"
+
+
+@register.filter
+def printable(value: object) -> str:
+    """A name from a host with everything made visible that would hide, break the line or turn the text."""
+    text = str(value)
+    if text.isprintable() and text == text.strip() and not (set(text) & DECEIVING):
+        return text
+    inner = "".join(_visible(character) for character in text)
+    stripped = inner.strip(" ")
+    start = len(inner) - len(inner.lstrip(" "))
+    return "␠" * start + stripped + "␠" * (len(inner) - start - len(stripped))
+
+
+def _visible(character: str) -> str:
+    code = ord(character)
+    if code < 0x20:
+        return chr(0x2400 + code)
+    if code == 0x7F:
+        return "␡"
+    if 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code - 0xDC00:02x}"
+    if character in DECEIVING or unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
+        return f"\\u{code:04x}"
+    return character
+
+
+@register.filter
+def moment(value: datetime | None) -> str:
+    """A clock time today, else a day: "10:31", "3 Mar", "3 Mar 2025"."""
+    if value is None:
+        return ""
+    local, today = timezone.localtime(value), timezone.localdate()
+    if local.date() == today:
+        return f"{local:%H:%M}"
+    return _day(local, today)
+
+
+def _day(local: datetime, today: date) -> str:
+    year = "" if local.year == today.year else f" {local.year}"
+    return f"{local.day}{NBSP}{local:%b}{year}"
+
+
+@register.filter
+def moment_long(value: datetime | None) -> str:
+    """Day and time: "today 10:31", "3 Mar 14:05", "3 Mar 2025 14:05"."""
+    if value is None:
+        return ""
+    local, today = timezone.localtime(value), timezone.localdate()
+    day = "today" if local.date() == today else _day(local, today)
+    return f"{day} {local:%H:%M}"
+
+
+@register.simple_tag
+def when(value: datetime | None, *, long: bool = False) -> str:
+    if value is None:
+        return ""
+    local = timezone.localtime(value)
+    text = moment_long(value) if long else moment(value)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', f"{local:%Y-%m-%dT%H:%M:%S%z}", f"{local:%d %b %Y %H:%M:%S}", text
+    )
+
+
+@register.filter
+def ago(value: datetime | None) -> str:
+    return "" if value is None else span(timezone.now() - value)
+
+
+@register.filter
+def span(value: timedelta | int | None) -> str:
+    """A length of time in its largest unit, so that a page does not change each second: "11 min", "2 days"."""
+    if value is None:
+        return ""
+    seconds = int(value.total_seconds() if isinstance(value, timedelta) else value)
+    if seconds < 60:
+        return f"{max(seconds, 0)}{NBSP}s"
+    if seconds < 3600:
+        return f"{seconds // 60}{NBSP}min"
+    if seconds < 2 * 86400:
+        return f"{seconds // 3600}{NBSP}h"
+    return f"{seconds // 86400}{NBSP}days"
+
+
+@cache
+def _sprite() -> str:
+    return static("icons.svg")
+
+
+@register.simple_tag
+def icon(name: str, classes: str = "") -> SafeString:
+    """A symbol of static/icons.svg; decoration only, a word stands beside it."""
+    return format_html(
+        '<svg class="ico{}{}" aria-hidden="true"><use href="{}#i-{}"/></svg>',
+        " " if classes else "",
+        classes,
+        _sprite(),
+        name,
+    )
+
+
+@register.simple_tag(takes_context=True)
+def nav_link(context: template.Context, view: str, title: str) -> SafeString:
+    url, path = reverse(view), getattr(context.get("request"), "path", "")
+    is_here = path.startswith("/pools/") or path == url if url == "/" else path.startswith(url)
+    return format_html('<a href="{}"{}>{}</a>', url, mark_safe(' aria-current="page"' if is_here else ""), title)
+
+
+@register.simple_tag(takes_context=True)
+def sort_heading(context: template.Context, key: str, title: str, classes: str = "", first: str = "") -> SafeString:
+    """A column head that sorts by `key`; `first="-"` sorts descending at the first click."""
+    now = context.get("sort", "")
+    is_sorted = now.lstrip("-") == key
+    query = context["request"].GET.copy()
+    query.pop("page", None)
+    query["sort"] = (key if now.startswith("-") else f"-{key}") if is_sorted else f"{first}{key}"
+    direction = "descending" if now.startswith("-") else "ascending"
+    return format_html(
+        '<th role="columnheader" scope="col"{}{}><a href="?{}">{}{}</a></th>',
+        format_html(' class="{}"', classes) if classes else "",
+        format_html(' aria-sort="{}"', direction) if is_sorted else "",
+        query.urlencode(),
+        title,
+        icon("chevron-down" if now.startswith("-") else "chevron-up") if is_sorted else "",
+    )
+
+
+class Role(NamedTuple):
+    name: str
+    sentence: str
+
+
+def role_of(user: Actor) -> Role:
+    """The most powerful role a person holds anywhere, and where."""
+    if getattr(user, "is_superuser", False):
+        return Role("Administrator", "You are Administrator of everything.")
+    held = sorted(grants_of(user), key=lambda grant: list(rights.ROLES).index(grant.role))
+    if not held:
+        return Role("no role", "Nobody has given you a role yet; ask an administrator.")
+    best = held[-1].role
+    grants = [grant for grant in held if grant.role == best]
+    if any(grant.host_id is None and grant.pool_uuid is None for grant in grants):
+        return Role(best.capitalize(), f"You are {best.capitalize()} of everything.")
+    hosts = len({grant.host_id for grant in grants if grant.pool_uuid is None})
+    pools = len({grant.pool_uuid for grant in grants if grant.pool_uuid is not None})
+    where = " and ".join(count(n, noun) for n, noun in ((hosts, "host"), (pools, "pool")) if n)
+    return Role(best.capitalize(), f"You are {best.capitalize()} on {where}.")
+
+
+@register.inclusion_tag("_account_menu.html", takes_context=True)
+def account_menu(context: template.Context) -> dict[str, Any]:
+    request = context["request"]
+    return {
+        "user": request.user,
+        "role": role_of(request.user),
+        "themes": theme.THEMES,
+        "theme": theme.chosen(request),
+        "here": request.get_full_path(),
+    }
+
