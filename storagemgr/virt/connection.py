@@ -186,7 +186,7 @@ def _version(number: int) -> str:
 
 
 def _hypervisor_version(raw: libvirt.virConnect) -> str:
-    """"" where no hypervisor is installed: storage works without one."""
+    """Empty where no hypervisor is installed: storage works without one."""
     try:
         return _version(raw.getVersion())
     except libvirt.libvirtError as error:

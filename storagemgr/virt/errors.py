@@ -3,14 +3,41 @@
 import errno
 
 CODES = frozenset(
-    """
-    host_unreachable connection_lost auth_failed denied
-    no_pool no_volume no_domain volume_exists name_taken bad_name source_conflict
-    pool_inactive pool_active pool_busy volume_busy volume_in_use
-    no_space not_found_on_host permission_on_host not_empty busy_on_host exists_on_host io_error
-    program_missing command_failed no_support invalid xml_invalid
-    already_formatted needs_build secret_missing too_many_volumes unknown
-    """.split()
+    {
+        "host_unreachable",
+        "connection_lost",
+        "auth_failed",
+        "denied",
+        "no_pool",
+        "no_volume",
+        "no_domain",
+        "volume_exists",
+        "name_taken",
+        "bad_name",
+        "source_conflict",
+        "pool_inactive",
+        "pool_active",
+        "pool_busy",
+        "volume_busy",
+        "volume_in_use",
+        "no_space",
+        "not_found_on_host",
+        "permission_on_host",
+        "not_empty",
+        "busy_on_host",
+        "exists_on_host",
+        "io_error",
+        "program_missing",
+        "command_failed",
+        "no_support",
+        "invalid",
+        "xml_invalid",
+        "already_formatted",
+        "needs_build",
+        "secret_missing",
+        "too_many_volumes",
+        "unknown",
+    }
 )
 
 DETAIL_LIMIT = 2000
@@ -144,15 +171,15 @@ def classify(number: int | None, domain: int | None, errno_: int | None, text: s
 
 
 def command_words(text: str) -> str:
-    """The last line a failed command wrote, then the whole text, when `text` is of a failed command."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if not lines:
-        return ""
-    last = lines[-1]
+    """What a failed command said last, then the whole text."""
     for mark in ("unexpected exit status ", "unexpected fatal signal "):
-        if mark in last:
-            last = last.split(mark, 1)[1].partition(": ")[2] or last
-    return last if last == text.strip() else "\n".join([last, *lines])
+        said = text.partition(mark)[2].partition(": ")[2]
+        lines = [line.strip() for line in said.splitlines() if line.strip()]
+        # mount(8) ends with a hint that says nothing about what went wrong.
+        telling = [line for line in lines if not line.startswith("dmesg(1)")]
+        if telling:
+            return f"{telling[-1]}\n{text}"
+    return text
 
 
 def printable(text: str) -> str:

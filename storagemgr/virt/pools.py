@@ -236,16 +236,17 @@ def _pool(c: Connection, uuid: str, *, needs_active: bool) -> Iterator[libvirt.v
         raise explained(translate(error), pool, needs_active=needs_active) from error
 
 
-def explained(error: VirtError, pool: libvirt.virStoragePool, *, needs_active: bool) -> VirtError:
+def explained(
+    error: VirtError, pool: libvirt.virStoragePool, *, needs_active: bool, else_code: str = "invalid"
+) -> VirtError:
     """`error` with a better code where libvirt said why in words only (number 55, any language)."""
     if error.number != libvirt.VIR_ERR_OPERATION_INVALID or error.code != "invalid":
         return error
     with translated():
         active = bool(pool.isActive())
-    if active == needs_active:
-        return error
-    code = "pool_active" if active else "pool_inactive"
-    return VirtError(code, error.detail, number=error.number, domain=error.domain)
+    if active != needs_active:
+        else_code = "pool_active" if active else "pool_inactive"
+    return VirtError(else_code, error.detail, number=error.number, domain=error.domain)
 
 
 def _define_error(c: Connection, error: VirtError, xml: str) -> VirtError:

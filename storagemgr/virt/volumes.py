@@ -1,0 +1,219 @@
+"""Volumes of a pool: read, create, copy and delete them. Sizes in bytes."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import libvirt
+
+from storagemgr.virt.connection import Connection, translate, translated
+from storagemgr.virt.errors import VirtError
+from storagemgr.virt.pools import explained
+from storagemgr.virt.volume_xml import VolumeInfo, clone_xml, parse_volume, parse_volumes, volume_xml
+
+__all__ = [
+    "VolumeInfo",
+    "VolumeListing",
+    "clone",
+    "create",
+    "delete",
+    "is_building",
+    "list_volumes",
+    "read_volume",
+]
+
+LIST_LIMIT = 16_384
+NAME_LIMIT = 255
+
+# Below libvirt's four long calls per connection, so that another call still gets through.
+_READERS = 3
+_CHUNK = 250
+_POLL_S = 0.3
+
+
+@dataclass(frozen=True)
+class VolumeListing:
+    """`skipped`: volumes that libvirt lists and cannot name in UTF-8 or cannot read."""
+
+    volumes: list[VolumeInfo]
+    skipped: int
+
+
+def list_volumes(c: Connection, pool_uuid: str) -> VolumeListing:
+    """Every volume of an active pool: virStoragePoolListAllVolumes and one XMLDesc each.
+
+    A volume that goes while we read is left out. Raises too_many_volumes beyond LIST_LIMIT.
+    """
+    with _pool(c, pool_uuid, else_code="invalid") as pool:
+        handles = _handles(pool)
+        if len(handles) <= _CHUNK:
+            return _listing([_read(handles)])
+        chunks = [handles[i : i + _CHUNK] for i in range(0, len(handles), _CHUNK)]
+        executor = ThreadPoolExecutor(_READERS, thread_name_prefix="read-volumes")
+        try:
+            return _listing(executor.map(_read, chunks))
+        finally:
+            executor.shutdown(cancel_futures=True)
+
+
+def _handles(pool: libvirt.virStoragePool) -> Sequence[libvirt.virStorageVol]:
+    try:
+        handles: Sequence[libvirt.virStorageVol] = pool.listAllVolumes(0)
+    except libvirt.libvirtError as error:
+        if translate(error).code != "connection_lost" and pool.numOfVolumes() > LIST_LIMIT:
+            raise VirtError("too_many_volumes", error.get_error_message()) from error
+        raise
+    return handles
+
+
+def _read(handles: Sequence[libvirt.virStorageVol]) -> tuple[list[str], int]:
+    """The XML of each, and how many could not be read."""
+    xmls, skipped = [], 0
+    for handle in handles:
+        try:
+            xmls.append(handle.XMLDesc(0))
+        except UnicodeDecodeError:
+            skipped += 1
+        except libvirt.libvirtError as error:
+            code = translate(error).code
+            if code in ("connection_lost", "pool_inactive", "no_pool", "denied"):
+                raise
+            skipped += code != "no_volume"
+    return xmls, skipped
+
+
+def _listing(parts: Iterable[tuple[list[str], int]]) -> VolumeListing:
+    volumes: list[VolumeInfo] = []
+    skipped = 0
+    for xmls, unread in parts:
+        volumes += parse_volumes(xmls)
+        skipped += unread
+    return VolumeListing(volumes, skipped)
+
+
+def read_volume(c: Connection, pool_uuid: str, name: str) -> VolumeInfo:
+    with _pool(c, pool_uuid, else_code="invalid") as pool:
+        return parse_volume(pool.storageVolLookupByName(name).XMLDesc(0))
+
+
+def create(
+    c: Connection,
+    pool_uuid: str,
+    *,
+    name: str,
+    format: str,
+    capacity: int,
+    allocation: int | None = None,
+    preallocate: bool = False,
+) -> VolumeInfo:
+    """virStorageVolCreateXML. `format` "" is for pools that have none (LVM and other blocks).
+
+    raw: `allocation` is taken at once, by default all or nothing as `preallocate` says.
+    qcow2: `preallocate` takes all of it (falloc); `allocation` alone means nothing to libvirt.
+    """
+    _check_name(name)
+    if allocation is None and format:
+        allocation = capacity if preallocate else 0
+    if allocation is not None and not 0 <= allocation <= capacity:
+        # libvirt would make a bigger volume than was asked for.
+        raise VirtError("invalid", f"allocation {allocation} is more than capacity {capacity}")
+    flags = libvirt.VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA if preallocate and format == "qcow2" else 0
+    xml = volume_xml(name, capacity=capacity, allocation=allocation, format=format)
+    with _pool(c, pool_uuid, else_code="exists_on_host") as pool:
+        return parse_volume(pool.createXML(xml, flags).XMLDesc(0))
+
+
+def delete(c: Connection, pool_uuid: str, name: str) -> None:
+    """virStorageVolDelete: also of a volume that a VM uses, which libvirt does not look at."""
+    with _pool(c, pool_uuid, else_code="volume_busy") as pool:
+        pool.storageVolLookupByName(name).delete(0)
+
+
+def clone(
+    c: Connection,
+    watch: Connection,
+    pool_uuid: str,
+    source: str,
+    name: str,
+    *,
+    on_start: Callable[[], None] | None = None,
+) -> Iterator[int]:
+    """virStorageVolCreateXMLFrom on `c`: yields the bytes that the copy takes, until libvirt is done.
+
+    They are asked over `watch`, since calls on `c` can be held until the copy ends. `on_start` is
+    called just before libvirt is. libvirt cannot stop a copy: a generator closed early waits for it.
+    """
+    _check_name(name)
+    with _pool(c, pool_uuid, else_code="volume_busy") as pool:
+        original = pool.storageVolLookupByName(source)
+        xml = clone_xml(original.XMLDesc(0), name)
+        _refuse_taken(pool, name)
+        if on_start:
+            on_start()
+        with ThreadPoolExecutor(1, thread_name_prefix="clone") as executor:
+            copying = executor.submit(pool.createXMLFrom, xml, original, 0)
+            done = 0
+            while not wait([copying], _POLL_S).done:
+                done = _allocation(watch, pool_uuid, name, done)
+                yield done
+            copying.result()
+
+
+def _refuse_taken(pool: libvirt.virStoragePool, name: str) -> None:
+    """createXMLFrom tells a taken name in words only."""
+    try:
+        pool.storageVolLookupByName(name)
+    except libvirt.libvirtError as error:
+        if translate(error).code == "no_volume":
+            return
+        raise
+    raise VirtError("volume_exists", name)
+
+
+def _allocation(watch: Connection, pool_uuid: str, name: str, before: int) -> int:
+    """`before` while it cannot be told: not there yet, or `watch` is lost and the copy goes on."""
+    try:
+        pool = watch.raw.storagePoolLookupByUUIDString(pool_uuid)
+        return int(pool.storageVolLookupByName(name).info()[2])
+    except libvirt.libvirtError:
+        return before
+
+
+def is_building(c: Connection, pool_uuid: str, name: str) -> bool:
+    """Whether libvirt still writes the volume, or reads it for a copy or wipe.
+
+    libvirt has no call that says so. A resize that must fail tells: number 55 while it is busy, else
+    8 or 3 (storageVolResize checks this before anything is done).
+    """
+    with _pool(c, pool_uuid, else_code="invalid") as pool:
+        volume = pool.storageVolLookupByName(name)
+        if volume.info()[1] <= 1:
+            return False
+        try:
+            volume.resize(1, 0)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() in (libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_NO_SUPPORT):
+                return False
+            if error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID and pool.isActive():
+                return True
+            raise
+        raise VirtError("unknown", f"resize of {name!r} to one byte did not fail")
+
+
+def _check_name(name: str) -> None:
+    if name in ("", ".", "..") or "/" in name or "\0" in name:
+        raise VirtError("bad_name", f"{name!r} is not a file name")
+    if len(name.encode(errors="surrogateescape")) > NAME_LIMIT:
+        raise VirtError("bad_name", f"{name!r} has more than {NAME_LIMIT} bytes")
+
+
+@contextmanager
+def _pool(c: Connection, uuid: str, *, else_code: str) -> Iterator[libvirt.virStoragePool]:
+    """The pool. `else_code` is what number 55 inside means when the pool is active."""
+    with translated():
+        pool = c.raw.storagePoolLookupByUUIDString(uuid)
+    try:
+        yield pool
+    except libvirt.libvirtError as error:
+        raise explained(translate(error), pool, needs_active=True, else_code=else_code) from error
