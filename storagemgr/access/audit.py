@@ -1,0 +1,47 @@
+"""The one place that writes the audit."""
+
+import uuid
+from typing import Any
+
+from django.http import HttpRequest
+
+from storagemgr.access.models import AuditEvent
+from storagemgr.access.scopes import Actor
+
+Outcome = AuditEvent.Outcome
+
+
+def record(
+    action: str,
+    outcome: AuditEvent.Outcome,
+    *,
+    actor: Actor | None,
+    right: str = "",
+    object_text: str = "",
+    host_id: int | None = None,
+    pool_uuid: uuid.UUID | None = None,
+    volume_name: str = "",
+    job_id: int | None = None,
+    address: str | None = None,
+    details: dict[str, Any] | None = None,
+) -> AuditEvent:
+    """`actor` None is the program itself (a schedule, a settled job)."""
+    known = actor if actor is not None and actor.is_authenticated else None
+    return AuditEvent.objects.create(
+        action=action,
+        outcome=outcome,
+        actor=known,
+        actor_name=known.get_username() if known else "storagemgr",
+        right=right,
+        object_text=object_text,
+        host_id=host_id,
+        pool_uuid=pool_uuid,
+        volume_name=volume_name,
+        job_id=job_id,
+        address=address,
+        details=details or {},
+    )
+
+
+def address_of(request: HttpRequest) -> str | None:
+    return request.META.get("REMOTE_ADDR") or None

@@ -1,0 +1,69 @@
+import argparse
+import uuid
+from typing import Any
+
+from django.contrib.auth.models import Group, User
+from django.core.management.base import BaseCommand, CommandError
+
+from storagemgr.access import audit
+from storagemgr.access.models import Grant
+from storagemgr.access.rights import ROLES
+from storagemgr.hosts.models import Host
+
+
+class Command(BaseCommand):
+    help = (
+        "Grant a role to a person or a team on everything, on a host, or on a pool; --revoke takes it away."
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument("role", choices=list(ROLES))
+        holder = parser.add_mutually_exclusive_group(required=True)
+        holder.add_argument("--user", help="user name of an existing person")
+        holder.add_argument("--team", help="name of a team; made when it is not there")
+        parser.add_argument("--host", help="name of a host; without it: everything")
+        parser.add_argument("--pool", type=uuid.UUID, help="UUID of a pool")
+        parser.add_argument("--revoke", action="store_true")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        values = {
+            "role": options["role"],
+            "user": self._user(options["user"]),
+            "group": Group.objects.get_or_create(name=options["team"])[0] if options["team"] else None,
+            "host": self._host(options["host"]),
+            "pool_uuid": options["pool"],
+        }
+        if options["revoke"]:
+            rows = Grant.objects.filter(
+                **{k if v is not None else f"{k}__isnull": v or True for k, v in values.items()}
+            )
+            count, _ = rows.delete()
+            if not count:
+                raise CommandError("There is no such grant.")
+            self._say("access.revoke", f"{options['role']} of {options['user'] or options['team']}")
+            return
+        grant, _ = Grant.objects.get_or_create(**values)
+        self._say("access.grant", str(grant))
+
+    def _say(self, action: str, text: str) -> None:
+        audit.record(action, audit.Outcome.DONE, actor=None, right="access.manage", object_text=text)
+        self.stdout.write(f"{action}: {text}")
+
+    def _user(self, name: str | None) -> User | None:
+        if name is None:
+            return None
+        try:
+            return User.objects.get(username=name)
+        except User.DoesNotExist as error:
+            raise CommandError(
+                f"No person is called {name!r}; make one with manage.py createsuperuser."
+            ) from error
+
+    def _host(self, name: str | None) -> Host | None:
+        if name is None:
+            return None
+        try:
+            return Host.objects.get(name=name)
+        except Host.DoesNotExist as error:
+            known = ", ".join(Host.objects.values_list("name", flat=True)) or "none yet"
+            raise CommandError(f"No host is called {name!r}. There are: {known}.") from error

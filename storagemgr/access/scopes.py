@@ -1,0 +1,72 @@
+"""Where a person holds a right. Every list and every object of a page is reached through this file."""
+
+from dataclasses import dataclass
+from typing import Any, Self
+from uuid import UUID
+
+from django.contrib.auth.models import AnonymousUser, User
+from django.db import models
+from django.db.models import Q
+
+from storagemgr.access import rights
+
+Actor = User | AnonymousUser
+
+
+@dataclass(frozen=True)
+class Scope:
+    """`everything`, else whole hosts by id, and single pools by (host id or None for any host, UUID)."""
+
+    everything: bool = False
+    hosts: frozenset[int] = frozenset()
+    pools: frozenset[tuple[int | None, UUID]] = frozenset()
+
+    def covers(self, host_id: int, pool_uuid: UUID | None = None) -> bool:
+        if self.everything or host_id in self.hosts:
+            return True
+        return pool_uuid is not None and bool({(host_id, pool_uuid), (None, pool_uuid)} & self.pools)
+
+    def filter(self, host: str, pool: str | None) -> Q:
+        """The condition on columns `host` (an id) and `pool` (a UUID)."""
+        if self.everything:
+            return Q()
+        found = Q(**{f"{host}__in": self.hosts})
+        if pool is None:
+            return found | Q(**{f"{host}__in": {host_id for host_id, _ in self.pools if host_id}})
+        for host_id, uuid in self.pools:
+            found |= Q(**{pool: uuid}) if host_id is None else Q(**{pool: uuid, host: host_id})
+        return found
+
+
+def scope(user: Actor, right: str) -> Scope:
+    """Reads the person's grants once per request: they are kept on the user object."""
+    if not user.is_authenticated or not user.is_active:
+        return Scope()
+    if user.is_superuser:
+        return Scope(everything=True)
+    roles = rights.roles_with(right)
+    grants = [grant for grant in grants_of(user) if grant.role in roles]
+    return Scope(
+        everything=any(g.host_id is None and g.pool_uuid is None for g in grants),
+        hosts=frozenset(g.host_id for g in grants if g.host_id is not None and g.pool_uuid is None),
+        pools=frozenset((g.host_id, g.pool_uuid) for g in grants if g.pool_uuid is not None),
+    )
+
+
+def grants_of(user: User) -> list[Any]:
+    from storagemgr.access.models import Grant
+
+    if not hasattr(user, "_grants"):
+        groups = user.groups.values("id")
+        user._grants = list(Grant.objects.filter(Q(user=user) | Q(group__in=groups)))
+    return user._grants
+
+
+class ScopedQuerySet(models.QuerySet[Any]):
+    """A table whose rows belong to a host and perhaps a pool; subclasses name the columns."""
+
+    host_field = "host_id"
+    pool_field: str | None = None
+
+    def visible_to(self, user: Actor, right: str = "pool.view") -> Self:
+        return self.filter(scope(user, right).filter(self.host_field, self.pool_field))

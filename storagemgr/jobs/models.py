@@ -1,0 +1,168 @@
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from storagemgr.access.scopes import ScopedQuerySet
+from storagemgr.hosts.models import Host
+
+
+class JobQuerySet(ScopedQuerySet):
+    pool_field = "pool_uuid"
+
+    def active(self) -> "JobQuerySet":
+        return self.filter(state__in=Job.ACTIVE)
+
+    def in_lane(self, host_id: int, pool_uuid: uuid.UUID) -> "JobQuerySet":
+        return self.filter(host_id=host_id, pool_uuid=pool_uuid)
+
+
+class Job(models.Model):
+    """One operation that was asked for. The row is the truth, the Celery message only rings the bell.
+
+    queued -> running -> succeeded | failed
+       |         `-> interrupted -> succeeded | failed     (settled by looking at the host)
+       `-> cancelled
+
+    Each arrow is a conditional UPDATE that checks its row count, so a message that is delivered twice runs once.
+    A running job renews its lease; one that no longer does is interrupted: its worker died, libvirt may go on.
+    """
+
+    class State(models.TextChoices):
+        QUEUED = "queued", "Waiting"
+        RUNNING = "running", "Running"
+        SUCCEEDED = "succeeded", "Done"
+        FAILED = "failed", "Failed"
+        CANCELLED = "cancelled", "Cancelled"
+        INTERRUPTED = "interrupted", "Interrupted"
+
+    ACTIVE = (State.QUEUED, State.RUNNING, State.INTERRUPTED)
+
+    operation = models.CharField(max_length=64)
+    title = models.CharField(max_length=600)
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="jobs")
+    pool_uuid = models.UUIDField()
+    pool_name = models.CharField(max_length=255)
+    volume_name = models.CharField(max_length=255, blank=True)
+    params = models.JSONField(default=dict)
+    is_exclusive = models.BooleanField(default=False)
+    key = models.UUIDField(unique=True, default=uuid.uuid4)
+
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    requester_name = models.CharField(max_length=150)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    updated_at = models.DateTimeField(auto_now=True)
+    published_at = models.DateTimeField(null=True)
+
+    state = models.CharField(max_length=16, choices=State, default=State.QUEUED, db_index=True)
+    step = models.CharField(max_length=255, blank=True)
+    done_bytes = models.BigIntegerField(null=True)
+    total_bytes = models.BigIntegerField(null=True)
+    progress_at = models.DateTimeField(null=True)
+    token = models.UUIDField(null=True)
+    lease_until = models.DateTimeField(null=True)
+    worker = models.CharField(max_length=128, blank=True)
+    daemon = models.CharField(max_length=128, blank=True)
+    next_settle_at = models.DateTimeField(null=True)
+
+    error_code = models.CharField(max_length=64, blank=True)
+    error_text = models.TextField(blank=True)
+    is_recovered = models.BooleanField(default=False)
+    finding = models.TextField(blank=True)
+    acknowledged_at = models.DateTimeField(null=True)
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["host", "pool_uuid", "state"]),
+            models.Index(fields=["state", "lease_until"]),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+    @property
+    def is_active(self) -> bool:
+        return self.state in self.ACTIVE
+
+    @property
+    def percent(self) -> int | None:
+        """0 to 99 while it runs, None where libvirt gives no figures."""
+        if self.state == self.State.SUCCEEDED:
+            return 100
+        if self.done_bytes is None or not self.total_bytes:
+            return None
+        return min(99, self.done_bytes * 100 // self.total_bytes)
+
+    @property
+    def elapsed(self) -> timedelta:
+        return (self.finished_at or timezone.now()) - (self.started_at or self.created_at)
+
+    @property
+    def rate(self) -> int | None:
+        """Bytes per second since the start, None before there are figures."""
+        if not (self.done_bytes and self.started_at and self.progress_at):
+            return None
+        seconds = (self.progress_at - self.started_at).total_seconds()
+        return int(self.done_bytes / seconds) if seconds > 0 else None
+
+    @property
+    def seconds_left(self) -> int | None:
+        if not (self.rate and self.total_bytes and self.done_bytes is not None):
+            return None
+        return max(0, (self.total_bytes - self.done_bytes) // self.rate)
+
+    def blockers(self) -> list["Job"]:
+        """The jobs before this one that must end first, oldest first."""
+        earlier = Job.objects.active().in_lane(self.host_id, self.pool_uuid).filter(id__lt=self.id)
+        if not self.is_exclusive:
+            earlier = earlier.filter(Q(is_exclusive=True) | Q(locks__in=conflicting(self.locks.all())))
+        return list(earlier.distinct().order_by("id"))
+
+    def log(self, text: str) -> None:
+        self.lines.create(text=text)
+
+
+class JobLine(models.Model):
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="lines")
+    at = models.DateTimeField(auto_now_add=True)
+    text = models.TextField()
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class JobLock(models.Model):
+    """A volume that the job reads (others may read it too) or changes (nobody else may touch it)."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="locks")
+    host_id = models.BigIntegerField()
+    pool_uuid = models.UUIDField()
+    volume_name = models.CharField(max_length=255)
+    is_write = models.BooleanField()
+
+    class Meta:
+        indexes = [models.Index(fields=["host_id", "pool_uuid", "volume_name"])]
+
+    def __str__(self) -> str:
+        return f"{'change' if self.is_write else 'read'} {self.volume_name}"
+
+
+def conflicting(locks: Any) -> models.QuerySet[JobLock]:
+    """The locks of active jobs that do not go together with `locks`, an iterable of JobLock."""
+    clash = Q(pk__in=[])
+    for lock in locks:
+        same = Q(host_id=lock.host_id, pool_uuid=lock.pool_uuid, volume_name=lock.volume_name)
+        clash |= same if lock.is_write else same & Q(is_write=True)
+    return JobLock.objects.filter(clash, job__state__in=Job.ACTIVE)

@@ -1,0 +1,146 @@
+"""What an operation is. Each is declared once, in pools/operations.py or volumes/operations.py.
+
+From the declaration come the button or the reason why it is off, the form page, the check of the right, the job,
+the audit entry and the `virsh` line.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from django import forms
+from django.db import models
+
+from storagemgr.jobs.models import Job, JobLock
+from storagemgr.virt.connection import Connection
+
+
+class Danger(Enum):
+    NONE = "none"  # done at a click
+    ASKS = "asks"  # says what will happen first
+    DESTROYS = "destroys"  # data is lost: the name is to be typed
+
+
+@dataclass(frozen=True)
+class Step:
+    """A named part of a job begins. `total` bytes make the bar; without it the bar only moves."""
+
+    title: str
+    total: int | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    done: int
+
+
+class OperationFailed(Exception):
+    """An expected failure of our own, not libvirt's: `code` stands in storagemgr/messages.py."""
+
+    def __init__(self, code: str, detail: str = "") -> None:
+        super().__init__(code)
+        self.code = code
+        self.detail = detail
+
+
+class Interrupted(Exception):
+    """How the operation ended is not known: the connection broke while libvirt worked."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a look at the host said about an interrupted job: `state` is None while libvirt still works on it."""
+
+    state: Job.State | None
+    text: str
+    code: str = ""
+
+
+@dataclass
+class Run:
+    """What an operation's function gets: the job, its target row, and connections of its own."""
+
+    job: Job
+    target: Any
+    connect: Callable[[], Connection]
+    connections: list[Connection] = field(default_factory=list)
+
+    def open(self) -> Connection:
+        connection = self.connect()
+        self.connections.append(connection)
+        return connection
+
+    def log(self, text: str) -> None:
+        self.job.log(text)
+
+
+class OperationForm(forms.Form):
+    """`target` is the row the operation is about; `key` makes a double click one job."""
+
+    key = forms.UUIDField(widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, target: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.target = target
+
+    def params(self) -> dict[str, Any]:
+        """What the job keeps: the cleaned fields, in JSON types."""
+        return {name: value for name, value in self.cleaned_data.items() if name not in ("key", "typed_name")}
+
+
+def _no_reason(target: Any) -> str:
+    return ""
+
+
+def _no_effects(target: Any) -> list[str]:
+    return []
+
+
+def _no_locks(target: Any, params: dict[str, Any]) -> list[JobLock]:
+    return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    name: str  # "volume.clone"; also the audit's action
+    title: str  # the button: "Clone"
+    sentence: str  # one line beside the button
+    icon: str
+    right: str
+    target: type[models.Model]  # the row on whose page it stands: Pool or Volume
+    run: Callable[[Run], Iterator[Step | Progress]]
+    find: Callable[[Job], Any]  # the target row of a job, None when it is gone
+    virsh: Callable[[Any, dict[str, Any]], str]
+    label: Callable[[Any, dict[str, Any]], str]  # the job's title
+    form: type[OperationForm] = OperationForm
+    danger: Danger = Danger.NONE
+    is_exclusive: bool = False  # takes the pool's lane alone
+    is_quick: bool = False  # the web waits about a second for its end
+    is_coalesced: bool = False  # a second one while one waits is the same one
+    applies: Callable[[Any], bool] = lambda target: True  # False: this row does not even show it
+    why_off: Callable[[Any], str] = _no_reason  # "" when possible now, else a sentence for people
+    effects: Callable[[Any], list[str]] = _no_effects  # what it does on the host, for the confirmation
+    locks: Callable[[Any, dict[str, Any]], list[JobLock]] = _no_locks
+    volume_of: Callable[[Any, dict[str, Any]], str] = lambda target, params: ""
+    check: Callable[[Run], None] | None = None  # reads the target again from the host before it starts
+    settle: Callable[[Run], Finding] | None = None
+
+    @property
+    def slug(self) -> str:
+        return self.name.partition(".")[2].replace("_", "-")
+
+
+REGISTRY: dict[str, Operation] = {}
+
+
+def register(operation: Operation) -> Operation:
+    if operation.name in REGISTRY:
+        raise ValueError(f"{operation.name} is declared twice")
+    REGISTRY[operation.name] = operation
+    return operation
+
+
+def operations_for(target: models.Model) -> list[Operation]:
+    """The operations that stand on the page of this row, in the order of their declaration."""
+    return [o for o in REGISTRY.values() if isinstance(target, o.target) and o.applies(target)]

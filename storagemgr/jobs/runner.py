@@ -1,0 +1,126 @@
+"""Runs one job: claim, check again, do, report. The only place that catches every exception."""
+
+import logging
+from typing import Any
+
+from django.utils import timezone
+
+from storagemgr.access import audit
+from storagemgr.access.objects import may
+from storagemgr.jobs.lease import Lease, claim, move, update_running
+from storagemgr.jobs.models import Job
+from storagemgr.jobs.operations import REGISTRY, Interrupted, Operation, OperationFailed, Progress, Run, Step
+from storagemgr.jobs.submit import ring
+from storagemgr.virt.connection import connect
+from storagemgr.virt.errors import VirtError
+
+logger = logging.getLogger(__name__)
+State = Job.State
+
+
+class LeaseLost(Exception):
+    """The sweep took the job back; whoever settles it owns its end."""
+
+
+def run(job_id: int) -> None:
+    job = claim(job_id)
+    if job is None:
+        return
+    operation = REGISTRY[job.operation]
+    context = Run(job=job, target=None, connect=lambda: connect(job.host.uri))
+    try:
+        with Lease(job):
+            _perform(operation, context)
+        end(job, State.SUCCEEDED)
+    except LeaseLost:
+        logger.warning("job %s was taken back while it ran here", job.pk)
+    except Interrupted as error:
+        _interrupt(job, str(error))
+    except (VirtError, OperationFailed) as error:
+        if isinstance(error, VirtError) and error.code == "connection_lost" and job.daemon:
+            _interrupt(job, error.detail)
+        else:
+            end(job, State.FAILED, code=error.code, text=error.detail)
+    except Exception:
+        logger.exception("job %s failed by a fault of ours", job.pk)
+        end(job, State.FAILED, code="internal", text="")
+    finally:
+        for connection in context.connections:
+            connection.close()
+        ring_next(job)
+
+
+def _perform(operation: Operation, context: Run) -> None:
+    job = context.job
+    check_again(operation, context)
+    # Written before the first side effect: settling compares it with the daemon it finds.
+    with context.connect() as connection:
+        job.daemon = connection.daemon_id() or "unknown"
+    report(job, daemon=job.daemon)
+    for event in operation.run(context):
+        if isinstance(event, Step):
+            job.log(event.title)
+            report(job, step=event.title, total_bytes=event.total, done_bytes=0 if event.total else None)
+        elif isinstance(event, Progress):
+            report(job, done_bytes=event.done, progress_at=timezone.now())
+
+
+def check_again(operation: Operation, context: Run) -> None:
+    """Right, target and precondition, as they are now and not as they were when the page was shown."""
+    job = context.job
+    if job.requested_by and not may(job.requested_by, operation.right, job.host_id, job.pool_uuid):
+        raise OperationFailed("not_permitted_any_more")
+    context.target = operation.find(job)
+    if context.target is None:
+        raise OperationFailed("target_gone")
+    if operation.check:
+        operation.check(context)
+        context.target = operation.find(job)
+        if context.target is None:
+            raise OperationFailed("target_gone")
+    if reason := operation.why_off(context.target):
+        raise OperationFailed("changed_since", reason)
+    job.log("checked again: right, target, state")
+
+
+def report(job: Job, **fields: Any) -> None:
+    if not update_running(job, **fields):
+        raise LeaseLost
+
+
+def end(job: Job, state: State, *, code: str = "", text: str = "", **fields: Any) -> None:
+    """running -> succeeded or failed, with its last line and its audit entry."""
+    from_state = fields.pop("from_state", State.RUNNING)
+    if not move(job, from_state=from_state, to_state=state, error_code=code, error_text=text, **fields):
+        return
+    job.log("done" if state == State.SUCCEEDED else f"failed: {code} {text}".rstrip())
+    operation = REGISTRY[job.operation]
+    audit.record(
+        job.operation,
+        audit.Outcome.DONE if state == State.SUCCEEDED else audit.Outcome.FAILED,
+        actor=job.requested_by,
+        right=operation.right,
+        object_text=job.title,
+        host_id=job.host_id,
+        pool_uuid=job.pool_uuid,
+        volume_name=job.volume_name,
+        job_id=job.pk,
+        details={"code": code} if code else {},
+    )
+
+
+def _interrupt(job: Job, detail: str) -> None:
+    text = f"The connection to libvirt broke while it worked: {detail}"
+    if move(
+        job, from_state=State.RUNNING, to_state=State.INTERRUPTED, finding=text, next_settle_at=timezone.now()
+    ):
+        job.log(f"interrupted: {text}")
+
+
+def ring_next(job: Job) -> None:
+    """The jobs that waited in this lane may now have their turn."""
+    lane = Job.objects.in_lane(job.host_id, job.pool_uuid).filter(state=State.QUEUED).order_by("id")
+    for waiting in lane:
+        blockers = waiting.blockers()
+        if not blockers:
+            ring(waiting)

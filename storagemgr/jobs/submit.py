@@ -1,0 +1,116 @@
+"""How a job comes to be. Row, locks and audit entry are one transaction; the broker hears of it afterwards."""
+
+import logging
+import uuid
+from typing import Any
+
+from django.contrib.auth.models import User
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from storagemgr.access import audit
+from storagemgr.hosts.models import Host
+from storagemgr.jobs.models import Job, JobLock, conflicting
+from storagemgr.jobs.operations import Operation
+
+logger = logging.getLogger(__name__)
+
+
+class Held(Exception):
+    """Another job has the volume: `job` says which, by whom and since when."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job.title)
+        self.job = job
+
+
+def submit(
+    operation: Operation,
+    target: Any,
+    *,
+    actor: User | None,
+    params: dict[str, Any],
+    key: uuid.UUID,
+    address: str | None = None,
+) -> Job:
+    """The job for this request: the same one when `key` was seen before (a double click, a reload, the back button).
+
+    Raises Held when an active job has a lock that does not go together with the ones this job needs.
+    """
+    if known := Job.objects.filter(key=key).first():
+        return known
+    pool = getattr(target, "pool", target)
+    try:
+        with transaction.atomic():
+            Host.objects.select_for_update().get(pk=pool.host_id)
+            if operation.is_coalesced and (waiting := _waiting(operation, pool)):
+                return waiting
+            job = _insert(operation, target, pool, actor, params, key)
+            _audit_asked(operation, job, actor, address)
+            transaction.on_commit(lambda: ring(job))
+            return job
+    except IntegrityError:
+        # The same key, committed by the other click while this one waited for the lock.
+        return Job.objects.get(key=key)
+
+
+def _waiting(operation: Operation, pool: Any) -> Job | None:
+    queued = Job.objects.in_lane(pool.host_id, pool.uuid).filter(
+        operation=operation.name, state=Job.State.QUEUED
+    )
+    return queued.first()
+
+
+def _insert(
+    operation: Operation, target: Any, pool: Any, actor: User | None, params: dict[str, Any], key: uuid.UUID
+) -> Job:
+    locks = operation.locks(target, params)
+    if clash := conflicting(locks).select_related("job").order_by("job_id").first():
+        raise Held(clash.job)
+    job = Job.objects.create(
+        operation=operation.name,
+        title=operation.label(target, params),
+        host_id=pool.host_id,
+        pool_uuid=pool.uuid,
+        pool_name=pool.name,
+        volume_name=operation.volume_of(target, params),
+        params=params,
+        is_exclusive=operation.is_exclusive,
+        key=key,
+        requested_by=actor,
+        requester_name=actor.get_username() if actor else "schedule",
+    )
+    for lock in locks:
+        lock.job = job
+    JobLock.objects.bulk_create(locks)
+    job.log(f"asked by {job.requester_name}")
+    return job
+
+
+def _audit_asked(operation: Operation, job: Job, actor: User | None, address: str | None) -> None:
+    audit.record(
+        operation.name,
+        audit.Outcome.ASKED,
+        actor=actor,
+        right=operation.right,
+        object_text=job.title,
+        host_id=job.host_id,
+        pool_uuid=job.pool_uuid,
+        volume_name=job.volume_name,
+        job_id=job.id,
+        address=address,
+        details={"params": job.params},
+    )
+
+
+def ring(job: Job) -> None:
+    """Publish the job. A broker that is down is no error: the tick rings again for what was not heard."""
+    from storagemgr.jobs.tasks import run_job
+
+    try:
+        run_job.apply_async(args=[job.pk], retry=False)
+    except (OperationalError, OSError) as error:
+        logger.warning("job %s waits, the broker did not take it: %s", job.pk, error)
+        return
+    Job.objects.filter(pk=job.pk).update(published_at=timezone.now())

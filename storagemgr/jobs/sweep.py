@@ -1,0 +1,75 @@
+"""Finds jobs whose doorbell was not heard and jobs whose worker died, and settles what they left."""
+
+import logging
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from storagemgr.jobs.lease import move
+from storagemgr.jobs.models import Job
+from storagemgr.jobs.operations import REGISTRY, Finding, Run
+from storagemgr.jobs.runner import end, ring_next
+from storagemgr.jobs.submit import ring
+from storagemgr.virt.connection import connect
+from storagemgr.virt.errors import VirtError
+
+logger = logging.getLogger(__name__)
+State = Job.State
+SETTLE_EVERY = timedelta(seconds=3)
+RING_AGAIN = timedelta(seconds=10)
+
+
+def sweep(now: datetime) -> list[int]:
+    """Take back jobs whose lease ran out, ring again for those that wait; return the jobs to settle now."""
+    for job in Job.objects.filter(state=State.RUNNING, lease_until__lt=now):
+        text = f"The worker {job.worker} died or hangs. libvirt may still be working; looking at the host."
+        if move(job, from_state=State.RUNNING, to_state=State.INTERRUPTED, finding=text, next_settle_at=now):
+            job.log(f"interrupted: {text}")
+    for job in Job.objects.filter(state=State.QUEUED).order_by("id"):
+        if (job.published_at is None or job.published_at < now - RING_AGAIN) and not job.blockers():
+            ring(job)
+    due = Job.objects.filter(state=State.INTERRUPTED, next_settle_at__lte=now)
+    return list(due.values_list("pk", flat=True))
+
+
+def settle(job_id: int) -> None:
+    """Look at the host and decide how an interrupted job ended; look again later while libvirt works on it."""
+    now = timezone.now()
+    due = Job.objects.filter(pk=job_id, state=State.INTERRUPTED, next_settle_at__lte=now)
+    # A repeated message finds the next look in the future and goes.
+    if not due.update(next_settle_at=now + SETTLE_EVERY):
+        return
+    job = Job.objects.get(pk=job_id)
+    finding = _look(job)
+    if finding.text != job.finding:
+        Job.objects.filter(pk=job.pk).update(finding=finding.text, updated_at=timezone.now())
+        job.log(finding.text)
+    if finding.state is None:
+        return
+    end(
+        job,
+        finding.state,
+        code=finding.code,
+        from_state=State.INTERRUPTED,
+        is_recovered=finding.state == State.SUCCEEDED,
+        finding=finding.text,
+    )
+    ring_next(job)
+
+
+def _look(job: Job) -> Finding:
+    operation = REGISTRY[job.operation]
+    if not job.daemon:
+        return Finding(
+            State.FAILED, "Nothing was done: the worker died before it asked libvirt.", "nothing_done"
+        )
+    context = Run(job=job, target=operation.find(job), connect=lambda: connect(job.host.uri))
+    try:
+        if operation.settle is None:
+            return Finding(State.FAILED, "How it ended is not known; look at the pool.", "end_unknown")
+        return operation.settle(context)
+    except VirtError as error:
+        return Finding(None, f"Cannot look yet: {error.detail or error.code}")
+    finally:
+        for connection in context.connections:
+            connection.close()

@@ -1,0 +1,167 @@
+"""Every URL and the least role for it. A URL without a row here fails the build."""
+
+import uuid
+
+import pytest
+from django.contrib.auth.models import User
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from storagemgr.access.models import AuditEvent, Grant
+from storagemgr.access.rights import ROLES, roles_with
+from storagemgr.jobs.models import Job
+from storagemgr.jobs.operations import REGISTRY, operations_for
+
+pytestmark = pytest.mark.django_db
+
+ANYONE, SIGNED_IN = "anyone", "signed in"
+# name -> least role; a tuple names the object whose id the URL takes
+TABLE = {
+    "account_login": ANYONE,
+    "account_reset_password_from_key": ANYONE,
+    "account_logout": SIGNED_IN,
+    "account_change_password": SIGNED_IN,
+    "account_reauthenticate": SIGNED_IN,
+    "pools:fleet": SIGNED_IN,
+    "volumes:all": SIGNED_IN,
+    "jobs:list": SIGNED_IN,
+    "jobs:strip": SIGNED_IN,
+    "hosts:list": SIGNED_IN,
+    "pools:pool": ("viewer", "pool"),
+    "volumes:of_pool": ("viewer", "pool"),
+    "volumes:volume": ("viewer", "volume"),
+    "jobs:job": ("viewer", "job"),
+    "hosts:host": ("viewer", "host"),
+    "jobs:acknowledge": ("viewer", "job"),
+    "jobs:cancel": ("operator", "job"),
+    "volumes:create": ("operator", "pool"),
+    "pools:operate": ("operation", "pool"),
+    "volumes:operate": ("operation", "volume"),
+}
+POST_ONLY = {"jobs:acknowledge", "jobs:cancel"}
+
+
+def names(patterns, namespace=""):
+    for pattern in patterns:
+        if isinstance(pattern, URLResolver):
+            yield from names(
+                pattern.url_patterns, f"{pattern.namespace}:" if pattern.namespace else namespace
+            )
+        elif isinstance(pattern, URLPattern):
+            yield f"{namespace}{pattern.name}"
+
+
+@pytest.fixture
+def things(volume, host, pool):
+    job = Job.objects.create(
+        operation="pool.refresh", title="Refresh", host=host, pool_uuid=pool.uuid, pool_name=pool.name
+    )
+    return {"pool": pool, "volume": volume, "job": job, "host": host}
+
+
+def everyone():
+    """A person per role on everything, one without any, and one with all rights on a foreign host."""
+    from storagemgr.hosts.models import Host
+
+    for role in ROLES:
+        Grant.objects.create(user=User.objects.create_user(role), role=role)
+    User.objects.create_user("nobody")
+    foreign = Host.objects.create(name="foreign", state="up")
+    Grant.objects.create(user=User.objects.create_user("stranger"), role="administrator", host=foreign)
+    return User.objects.all()
+
+
+def ask(client, user, name, url):
+    client.force_login(user)
+    return client.post(url) if name in POST_ONLY else client.get(url)
+
+
+def test_the_table_is_complete():
+    assert set(names(get_resolver().url_patterns)) == set(TABLE)
+
+
+@pytest.mark.parametrize("name", sorted(name for name, row in TABLE.items() if row != ANYONE))
+def test_without_signing_in_there_is_only_the_door(client, things, name):
+    row = TABLE[name]
+    arguments = {} if row == SIGNED_IN else {"pk": things[row[1]].pk}
+    if name.endswith(":operate"):
+        arguments["slug"] = "refresh"
+    for method in (client.get, client.post):
+        response = method(reverse(name, kwargs=arguments))
+        assert response.status_code == 302
+        assert response.url.startswith(reverse("account_login")) or name == "account_logout"
+
+
+@pytest.mark.parametrize("name", sorted(name for name, row in TABLE.items() if row == SIGNED_IN))
+def test_pages_of_lists_are_for_all_who_are_signed_in(client, things, name):
+    for user in everyone():
+        assert ask(client, user, name, reverse(name)).status_code in (200, 302)
+
+
+@pytest.mark.parametrize("name", sorted(n for n, row in TABLE.items() if row[0] in ROLES))
+def test_an_object_by_role(client, things, name):
+    least, kind = TABLE[name]
+    url = reverse(name, kwargs={"pk": things[kind].pk})
+    able = list(ROLES)[list(ROLES).index(least) :]
+    for user in everyone():
+        status = ask(client, user, name, url).status_code
+        if user.username in ("nobody", "stranger"):
+            assert status == 404, user
+        elif user.username in able:
+            assert status in (200, 302, 303, 409), user
+        else:
+            assert status == 403, user
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_an_operation_by_role(client, things, name):
+    operation = REGISTRY[name]
+    kind = operation.target._meta.model_name
+    row = things[kind]
+    if not operation.applies(row):
+        row = things[kind] = _row_for(operation, row)
+    url = _operation_url(operation, row)
+    for user in everyone():
+        client.force_login(user)
+        get, post = client.get(url), client.post(url, {"key": str(uuid.uuid4())})
+        if user.username in ("nobody", "stranger"):
+            assert (get.status_code, post.status_code) == (404, 404), user
+        elif user.username in roles_with(operation.right):
+            assert get.status_code == 200, user
+            assert post.status_code in (303, 409, 422), user
+        else:
+            before = AuditEvent.objects.filter(outcome="denied").count()
+            assert (client.get(url).status_code, client.post(url).status_code) == (403, 403), user
+            assert AuditEvent.objects.filter(outcome="denied").count() == before + 2
+
+
+def _operation_url(operation, row):
+    if operation.name == "volume.create":
+        return reverse("volumes:create", kwargs={"pk": row.pk})
+    page = "pools:operate" if operation.target._meta.model_name == "pool" else "volumes:operate"
+    return reverse(page, kwargs={"pk": row.pk, "slug": operation.slug})
+
+
+def _row_for(operation, row):
+    """Change the row so that the operation applies to it."""
+    from django.utils import timezone
+
+    if operation.name == "pool.autostart_off":
+        row.autostart = True
+    elif operation.name == "pool.remove_examples":
+        row.host.is_embedded, row.name = True, "storagemgr-examples"
+        row.host.save()
+    elif operation.name == "volume.accept":
+        row.unverified_since = timezone.now()
+    row.save()
+    assert operation in operations_for(row)
+    return row
+
+
+def test_what_is_hidden_looks_like_what_is_not_there(client, things, outsider):
+    client.force_login(outsider)
+    for name in ("pools:pool", "volumes:volume", "jobs:job", "hosts:host"):
+        hidden = client.get(reverse(name, kwargs={"pk": things[TABLE[name][1]].pk}))
+        missing = client.get(reverse(name, kwargs={"pk": 999_999}))
+        assert hidden.status_code == missing.status_code == 404
+        strip = str(things[TABLE[name][1]].pk)
+        assert hidden.content.replace(strip.encode(), b"") == missing.content.replace(b"999999", b"")

@@ -1,0 +1,63 @@
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from daemon import PrivateDaemon
+from django.contrib.auth.models import User
+from stack import Stack, wait_for
+
+from pools.models import Pool
+from storagemgr.hosts.models import Host
+from storagemgr.jobs.models import Job
+from storagemgr.jobs.operations import REGISTRY
+from storagemgr.jobs.submit import submit
+from storagemgr.virt import pools as virt_pools
+from storagemgr.virt.connection import connect
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[PrivateDaemon]:
+    with PrivateDaemon(tmp_path / "libvirt") as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def stack(tmp_path: Path, transactional_db: None) -> Iterator[Stack]:
+    directory = tmp_path / "data"
+    directory.mkdir()
+    stack = Stack(directory)
+    yield stack
+    stack.stop()
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    directory = tmp_path / "images"
+    directory.mkdir()
+    return directory
+
+
+@pytest.fixture
+def pool(daemon: PrivateDaemon, images: Path, stack: Stack) -> Callable[[], Pool]:
+    """The row of a pool on `images`, as soon as the workers have read it; call it after they started."""
+    mode = "system" if daemon.system else "session"
+    Host.objects.create(name="kvm1", mode=mode, socket=str(daemon.socket))
+    with connect(daemon.uri) as connection:
+        uuid_ = virt_pools.define(connection, virt_pools.dir_pool_xml("images", str(images)))
+        virt_pools.start(connection, uuid_)
+    return lambda: wait_for(
+        Pool.objects.select_related("host").filter(uuid=uuid_).first, 20, stack.log("sync")
+    )
+
+
+@pytest.fixture
+def ask(transactional_db: None) -> Callable[..., Job]:
+    def ask_for(name: str, target: Any, **params: Any) -> Job:
+        actor, _ = User.objects.get_or_create(username="ada", is_superuser=True)
+        if name == "volume.clone":
+            params["source"] = target.name
+        return submit(REGISTRY[name], target, actor=actor, params=params, key=uuid.uuid4())
+
+    return ask_for
