@@ -49,6 +49,11 @@ class PrivateDaemon:
         return f"qemu+unix:///{mode}?socket={quote(str(self.socket))}"
 
     @property
+    def domain_directory(self) -> Path:
+        """Domain XML files here, NAME.xml, are defined at start(); that needs no emulator installed."""
+        return self.directory / ("root/etc/libvirt/qemu" if self.system else "config/libvirt/qemu")
+
+    @property
     def log(self) -> Path:
         return self.directory / "libvirtd.log"
 

@@ -28,7 +28,7 @@ NAME_LIMIT = 255
 
 # Below libvirt's four long calls per connection, so that another call still gets through.
 _READERS = 3
-_CHUNK = 250
+_CHUNK = 500
 _POLL_S = 0.3
 
 
