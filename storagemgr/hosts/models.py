@@ -44,6 +44,7 @@ class Host(models.Model):
     reading_since = models.DateTimeField(null=True)
     next_read_at = models.DateTimeField(null=True)
     facts_read_at = models.DateTimeField(null=True)
+    uses_read_at = models.DateTimeField(null=True)
     failures = models.PositiveIntegerField(default=0)
     # A listing hung while the host answered: pools are asked one by one, by UUID, until all answer.
     is_careful = models.BooleanField(default=False)

@@ -1,0 +1,287 @@
+"""Reading pools into rows.
+
+Normally one listing reads every pool of a host. libvirt's listing waits for each pool in turn, so one dead mount
+holds it up for ever; then the pools are asked one by one, by UUID, and those that do not answer are left alone for a
+growing while. Until all of them answer, pools that are new on the host cannot be found.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any, TypeVar
+from uuid import UUID
+
+from django.conf import settings
+from django.db.models import Q
+from django.utils import timezone
+
+from pools.models import Pool
+from storagemgr.hosts import calls
+from storagemgr.hosts.models import Host
+from storagemgr.hosts.sync import Reading
+from storagemgr.virt import pools as virt_pools
+from storagemgr.virt.connection import Connection
+from storagemgr.virt.errors import VirtError
+from storagemgr.virt.pools import PoolConfig, PoolStatus
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+LIST_S = 5.0
+POOL_S = 3.0
+CAREFUL_BUDGET_S = 10.0
+CONFIG_PERIOD = timedelta(minutes=5)
+CONFIGS_PER_READING = 20
+FIRST_PAUSE_S = 10
+LONGEST_PAUSE_S = 3600
+WAITING = timedelta(minutes=2)
+
+ACTIVE = (Pool.State.RUNNING, Pool.State.DEGRADED)
+SIZES = ("capacity", "allocation", "available", "volume_count")
+STATUS = ("name", "state", "persistent", "autostart", *SIZES)
+CONFIG = ("type", "source", "target_path", "xml", "config_read_at")
+ANSWER = ("unreachable_since", "failures", "next_try_at", "seen_at")
+WRITTEN = (*STATUS, *ANSWER, "state_since", "is_changed", "config_read_at", "refreshed_at", "next_refresh_at")
+_READ = ("uuid", "host_id", *STATUS, *ANSWER, "type", "is_changed", "config_read_at", "volumes_read_at")
+
+_PERIODS = {"dir": 1, "fs": 1, "netfs": 1, "rbd": 4, "gluster": 4}
+
+
+def refresh_period(pool_type: str) -> timedelta:
+    """Between two scheduled refreshes: the more a rescan costs on this type, the longer."""
+    return timedelta(seconds=settings.REFRESH_PERIOD * _PERIODS.get(pool_type, 2))
+
+
+def read_pools(reading: Reading) -> list[Pool]:
+    """Read the state of every pool that can be asked now; returns the rows of those that answered."""
+    rows = {str(pool.uuid): pool for pool in Pool.objects.filter(host=reading.host).only(*_READ)}
+    statuses = _list(reading, rows.values())
+    if statuses is None:
+        statuses, gone = _ask_each(reading, rows.values())
+    else:
+        listed = {status.uuid for status in statuses}
+        gone = [pool for uuid, pool in rows.items() if uuid not in listed]
+    if gone:
+        # A row that was written after this reading began is newer than what it found.
+        Pool.objects.filter(pk__in=[pool.pk for pool in gone], seen_at__lt=reading.started).delete()
+    known = [(rows[status.uuid], status) for status in statuses if status.uuid in rows]
+    _update(reading, known)
+    _read_configs(reading, [pool for pool, _ in known])
+    new = _create(reading, [status for status in statuses if status.uuid not in rows])
+    return [pool for pool, _ in known if pool.unreachable_since is None] + new
+
+
+def _list(reading: Reading, rows: Iterable[Pool]) -> list[PoolStatus] | None:
+    """The status of every pool of the host; None when a listing would hang, or did."""
+    host, key = reading.host, ("list", reading.host.pk)
+    if host.is_careful:
+        if any(pool.unreachable_since for pool in rows) or calls.overdue_since(key):
+            return None
+        if host.next_list_at and host.next_list_at > reading.started:
+            return None
+    try:
+        found = reading.ask(key, LIST_S, virt_pools.list_pools, lambda late: _list_soon(host))
+    except calls.Overdue:
+        _write_list_hangs(host)
+        return None
+    if host.is_careful:
+        host.is_careful, host.list_failures, host.next_list_at = False, 0, None
+        host.save(update_fields=["is_careful", "list_failures", "next_list_at"])
+    return found
+
+
+def _write_list_hangs(host: Host) -> None:
+    logger.warning("%s answers, its list of pools does not: asking pool by pool", host)
+    host.is_careful, host.list_failures = True, host.list_failures + 1
+    host.next_list_at = timezone.now() + _pause(host.list_failures)
+    host.save(update_fields=["is_careful", "list_failures", "next_list_at"])
+
+
+def _list_soon(host: Host) -> None:
+    Host.objects.filter(pk=host.pk).update(next_list_at=None)
+
+
+def _pause(failures: int) -> timedelta:
+    return timedelta(seconds=min(FIRST_PAUSE_S * 2 ** (failures - 1), LONGEST_PAUSE_S))
+
+
+def _ask_each(reading: Reading, rows: Iterable[Pool]) -> tuple[list[PoolStatus], list[Pool]]:
+    """What the pools say one by one, and the rows of those that are gone."""
+    statuses, gone = [], []
+    begun = time.monotonic()
+    for pool in _in_turn(reading, rows):
+        if time.monotonic() - begun > CAREFUL_BUDGET_S:
+            break
+        try:
+            statuses.append(ask(reading, pool, POOL_S, virt_pools.read_pool))
+        except calls.Overdue:
+            continue
+        except VirtError as error:
+            if error.code != "no_pool":
+                raise
+            gone.append(pool)
+    return statuses, gone
+
+
+def _in_turn(reading: Reading, rows: Iterable[Pool]) -> list[Pool]:
+    """Those that answered before, longest unseen first; then those that did not and are to be tried again."""
+    answering = [pool for pool in rows if pool.unreachable_since is None]
+    silent = [pool for pool in rows if pool.unreachable_since and _is_due(pool, reading.started)]
+    waiting = [pool.pk for pool in silent if calls.overdue_since(("pool", pool.pk))]
+    if waiting:
+        Pool.objects.filter(pk__in=waiting).update(next_try_at=reading.started + WAITING)
+    answering.sort(key=lambda pool: pool.seen_at)
+    return answering + [pool for pool in silent if pool.pk not in waiting]
+
+
+def _is_due(pool: Pool, now: datetime) -> bool:
+    return pool.next_try_at is None or pool.next_try_at <= now
+
+
+def ask(reading: Reading, pool: Pool, seconds: float, function: Callable[[Connection, str], T]) -> T:
+    """Ask libvirt about this pool alone. An answer that does not come in time makes the row unreachable."""
+    uuid = str(pool.uuid)
+    try:
+        return reading.ask(
+            ("pool", pool.pk), seconds, lambda c: function(c, uuid), lambda late: _try_soon(pool.pk)
+        )
+    except calls.Overdue:
+        logger.warning("pool %s of %s does not answer", pool, reading.host)
+        _write_unreachable(pool)
+        raise
+
+
+def _try_soon(pool_id: int) -> None:
+    Pool.objects.filter(pk=pool_id).update(next_try_at=timezone.now())
+
+
+def _write_unreachable(pool: Pool) -> None:
+    now = timezone.now()
+    pool.unreachable_since = pool.unreachable_since or now
+    pool.failures += 1
+    pool.next_try_at = now + _pause(pool.failures)
+    pool.save(update_fields=["unreachable_since", "failures", "next_try_at"])
+    Host.objects.filter(pk=pool.host_id).update(is_careful=True)
+
+
+def _update(reading: Reading, known: list[tuple[Pool, PoolStatus]]) -> None:
+    """Write the rows that differ; of the others only when they were seen, all at once."""
+    before = Pool.objects.filter(seen_at__lt=reading.started)
+    differ = [pool for pool, status in known if _take(pool, status, reading.started)]
+    if differ:
+        before.bulk_update(differ, WRITTEN)
+    same = Q(host=reading.host)
+    if reading.host.is_careful:
+        same &= Q(pk__in=[pool.pk for pool, _ in known])
+    before.filter(same).update(seen_at=reading.started)
+
+
+def _take(pool: Pool, status: PoolStatus, now: datetime) -> bool:
+    """Set what libvirt said on the row; whether it says anything new.
+
+    A pool that is stopped has no sizes: the row keeps those of when it ran.
+    """
+    fields = STATUS if status.state in ACTIVE else STATUS[: -len(SIZES)]
+    changed = {name for name in fields if getattr(pool, name) != getattr(status, name)}
+    if status.volume_count is None:
+        changed.discard("volume_count")
+    for name in changed:
+        setattr(pool, name, getattr(status, name))
+    if "state" in changed:
+        pool.state_since = now
+        if status.state in ACTIVE:
+            # Starting a pool scans it.
+            pool.refreshed_at = now
+            pool.next_refresh_at = now + refresh_period(pool.type)
+    if changed.intersection(("state", *SIZES)):
+        pool.is_changed = True
+    if changed.intersection(("name", "state", "persistent", "autostart")):
+        pool.config_read_at = None
+    answers_again = pool.unreachable_since is not None
+    pool.unreachable_since, pool.failures, pool.next_try_at, pool.seen_at = None, 0, None, now
+    return bool(changed) or answers_again
+
+
+def _read_configs(reading: Reading, pools: list[Pool]) -> None:
+    old = [
+        pool
+        for pool in pools
+        if not pool.config_read_at or pool.config_read_at < reading.started - CONFIG_PERIOD
+    ]
+    old.sort(key=lambda pool: pool.config_read_at.timestamp() if pool.config_read_at else 0)
+    read = []
+    for pool in old[:CONFIGS_PER_READING]:
+        try:
+            _take_config(pool, ask(reading, pool, POOL_S, virt_pools.read_config), reading.started)
+        except calls.Overdue:
+            continue
+        except VirtError as error:
+            if error.code != "no_pool":
+                raise
+            continue
+        read.append(pool)
+    if read:
+        Pool.objects.filter(seen_at__lte=reading.started).bulk_update(read, CONFIG)
+
+
+def _take_config(pool: Pool, config: PoolConfig, now: datetime) -> None:
+    pool.type, pool.xml, pool.config_read_at = config.type, config.xml, now
+    pool.source, pool.target_path = config.source_text[:1024], config.target_path[:4096]
+
+
+def _create(reading: Reading, statuses: list[PoolStatus]) -> list[Pool]:
+    new = []
+    for status in statuses:
+        try:
+            config = reading.ask(
+                ("list", reading.host.pk),
+                POOL_S,
+                partial(virt_pools.read_config, uuid=status.uuid),
+                lambda late: _list_soon(reading.host),
+            )
+        except calls.Overdue:
+            _write_list_hangs(reading.host)
+            break
+        except VirtError as error:
+            if error.code != "no_pool":
+                raise
+            continue
+        new.append(_new(reading, status, config))
+    if not new:
+        return []
+    # Somebody else may have made the row meanwhile.
+    Pool.objects.bulk_create(new, ignore_conflicts=True)
+    return list(Pool.objects.filter(host=reading.host, uuid__in=[pool.uuid for pool in new]).only(*_READ))
+
+
+def _new(reading: Reading, status: PoolStatus, config: PoolConfig) -> Pool:
+    now = reading.started
+    values: dict[str, Any] = {name: getattr(status, name) for name in STATUS}
+    values["volume_count"] = status.volume_count or 0
+    pool = Pool(host=reading.host, uuid=UUID(status.uuid), state_since=now, seen_at=now, **values)
+    _take_config(pool, config, now)
+    # Spread, so that pools found together are not all refreshed together.
+    pool.next_refresh_at = now + refresh_period(pool.type) * random.uniform(0.2, 1)  # noqa: S311
+    return pool
+
+
+def read_one(connection: Connection, pool: Pool) -> Pool:
+    """The pool as libvirt says now, written to its row. Waits for as long as libvirt does.
+
+    VirtError no_pool when it is gone; the row stays.
+    """
+    started = timezone.now()
+    status = virt_pools.read_pool(connection, str(pool.uuid))
+    config = virt_pools.read_config(connection, str(pool.uuid))
+    try:
+        pool.refresh_from_db()
+    except Pool.DoesNotExist as error:
+        raise VirtError("no_pool", "Its row is gone.") from error
+    _take(pool, status, started)
+    _take_config(pool, config, started)
+    pool.seen_at = timezone.now()
+    pool.save(update_fields=[*WRITTEN, *CONFIG])
+    return pool

@@ -1,0 +1,94 @@
+"""The clock's tick, which speaks no libvirt, and the reading of a host, which does."""
+
+import logging
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+from celery import shared_task
+from django.conf import settings
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from pools import sync as pool_sync
+from pools.models import Pool
+from storagemgr.hosts import sync as host_sync
+from storagemgr.hosts.models import Host
+from storagemgr.jobs.models import Job
+from storagemgr.jobs.operations import REGISTRY
+from storagemgr.jobs.submit import submit
+from storagemgr.jobs.sweep import sweep
+from storagemgr.jobs.tasks import settle_job
+from storagemgr.virt.errors import VirtError
+from volumes import sync
+
+logger = logging.getLogger(__name__)
+
+REFRESHES_PER_TICK = 5
+LANE_IS_TAKEN = timedelta(minutes=1)
+
+
+@shared_task(name="volumes.tick", queue="tick")
+def tick() -> None:
+    """Settle lost jobs, have hosts read, refresh pools. The first message that the broker refuses ends the ringing."""
+    now = timezone.now()
+    messages = [(settle_job, job_id) for job_id in sweep(now)]
+    messages += [(read_host, host_id) for host_id in host_sync.due(now).values_list("pk", flat=True)]
+    for task, argument in messages:
+        if not _publish(task, argument):
+            return
+    submit_refreshes(now)
+
+
+def _publish(task: Any, argument: int) -> bool:
+    try:
+        task.apply_async(args=[argument], retry=False)
+    except (OperationalError, OSError) as error:
+        logger.warning("the broker did not take %s(%s): %s", task.name, argument, error)
+        return False
+    return True
+
+
+def submit_refreshes(now: datetime) -> None:
+    """Ask for libvirt's rescan of the pools whose turn it is; never while people's jobs are in the pool's lane."""
+    if not settings.REFRESH_PERIOD:
+        return
+    due = Pool.objects.filter(
+        next_refresh_at__lte=now,
+        state__in=pool_sync.ACTIVE,
+        unreachable_since=None,
+        host__state=Host.State.UP,
+    )
+    for pool in due.select_related("host").order_by("next_refresh_at")[:REFRESHES_PER_TICK]:
+        is_taken = Job.objects.active().in_lane(pool.host_id, pool.uuid).exists()
+        pause = LANE_IS_TAKEN if is_taken else pool_sync.refresh_period(pool.type)
+        Pool.objects.filter(pk=pool.pk).update(next_refresh_at=now + pause)
+        if not is_taken:
+            submit(REGISTRY["pool.refresh"], pool, actor=None, params={}, key=uuid.uuid4())
+
+
+@shared_task(name="volumes.read_host", queue="sync", time_limit=45, expires=10)
+def read_host(host_id: int) -> None:
+    host = host_sync.claim(host_id)
+    if host is None:
+        return
+    pause_s: float = host_sync.LONGEST_PAUSE_S
+    try:
+        _read(host)
+        pause_s = host_sync.pause_s(host)
+    finally:
+        host_sync.release(host, pause_s)
+
+
+def _read(host: Host) -> None:
+    connection = host_sync.reach(host)
+    if connection is None:
+        return
+    reading = host_sync.Reading(host, connection)
+    try:
+        host_sync.read_facts(reading)
+        pools = pool_sync.read_pools(reading)
+        were_read = sync.read_volumes_due(reading, pools)
+        sync.read_uses_due(reading, at_once=were_read)
+    except VirtError as error:
+        host_sync.fail(host, error)
