@@ -25,5 +25,7 @@ def choose(request: HttpRequest) -> HttpResponse:
     if not url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure()):
         back = reverse("pools:fleet")
     response = HttpResponseRedirect(back)
-    response.set_cookie("theme", theme, max_age=YEAR, samesite="Lax", secure=request.is_secure(), httponly=True)
+    response.set_cookie(
+        "theme", theme, max_age=YEAR, samesite="Lax", secure=request.is_secure(), httponly=True
+    )
     return response

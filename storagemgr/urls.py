@@ -3,8 +3,9 @@ from django.urls import include, path
 from storagemgr import theme
 
 urlpatterns = [
-    path("", include("pools.urls")),
+    # Before the pools, whose pools/1/SLUG/ would take pools/1/volumes/.
     path("", include("volumes.urls")),
+    path("", include("pools.urls")),
     path("jobs/", include("storagemgr.jobs.urls")),
     path("hosts/", include("storagemgr.hosts.urls")),
     path("accounts/", include("storagemgr.access.urls")),

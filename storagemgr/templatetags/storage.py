@@ -10,7 +10,7 @@ from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 
 from storagemgr import theme
 from storagemgr.access import rights
@@ -19,9 +19,13 @@ from storagemgr.access.scopes import Actor, grants_of
 register = template.Library()
 
 NBSP = "\N{NO-BREAK SPACE}"
+FRESH = timedelta(seconds=20)
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 # These reorder the text around them or hide: a name could pretend to be another.
-DECEIVING = set(map(chr, (*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0x061C, 0xFEFF)))
+DECEIVING = frozenset(
+    chr(code)
+    for code in (*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2060, 0x2070), 0x061C, 0xFEFF)
+)
 
 
 @register.filter("bytes")
@@ -57,27 +61,29 @@ def count(number: int, noun: str) -> str:
 
 
 @register.filter
+def verb(operation: str) -> str:
+    """`volume.clone` is "Clone", `pool.autostart_on` "Autostart on"."""
+    return operation.rpartition(".")[2].replace("_", " ").capitalize()
+
+
+@register.filter
 def printable(value: object) -> str:
-    """A name from a host with everything made visible that would hide, break the line or turn the text."""
+    """A name from a host with everything escaped that would hide, break the line or turn the text."""
     text = str(value)
     if text.isprintable() and text == text.strip() and not (set(text) & DECEIVING):
         return text
     inner = "".join(_visible(character) for character in text)
-    stripped = inner.strip(" ")
-    start = len(inner) - len(inner.lstrip(" "))
-    return "␠" * start + stripped + "␠" * (len(inner) - start - len(stripped))
+    start, end = len(inner) - len(inner.lstrip(" ")), len(inner.rstrip(" "))
+    return r"\x20" * start + inner[start:end] + r"\x20" * (len(inner) - max(start, end))
 
 
 def _visible(character: str) -> str:
     code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    if code == 0x7F:
-        return "␡"
     if 0xDC80 <= code <= 0xDCFF:
+        # How Python keeps a byte that is not UTF-8.
         return f"\\x{code - 0xDC00:02x}"
     if character in DECEIVING or unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp"):
-        return f"\\u{code:04x}"
+        return character.encode("unicode_escape", "backslashreplace").decode()
     return character
 
 
@@ -114,8 +120,19 @@ def when(value: datetime | None, *, long: bool = False) -> str:
     local = timezone.localtime(value)
     text = moment_long(value) if long else moment(value)
     return format_html(
-        '<time datetime="{}" title="{}">{}</time>', f"{local:%Y-%m-%dT%H:%M:%S%z}", f"{local:%d %b %Y %H:%M:%S}", text
+        '<time datetime="{}" title="{}">{}</time>',
+        f"{local:%Y-%m-%dT%H:%M:%S%z}",
+        f"{local:%d %b %Y %H:%M:%S}",
+        text,
     )
+
+
+@register.filter
+def as_of(value: datetime | None) -> str:
+    """ "now" while readings come in, else when the last one came. It stays the same between two polls."""
+    if value is None:
+        return "never"
+    return "now" if timezone.now() - value < FRESH else moment(value)
 
 
 @register.filter
@@ -125,7 +142,7 @@ def ago(value: datetime | None) -> str:
 
 @register.filter
 def span(value: timedelta | int | None) -> str:
-    """A length of time in its largest unit, so that a page does not change each second: "11 min", "2 days"."""
+    """A length of time in its largest unit, so that pages seldom change: "11 min", "2 days"."""
     if value is None:
         return ""
     seconds = int(value.total_seconds() if isinstance(value, timedelta) else value)
@@ -159,11 +176,14 @@ def icon(name: str, classes: str = "") -> SafeString:
 def nav_link(context: template.Context, view: str, title: str) -> SafeString:
     url, path = reverse(view), getattr(context.get("request"), "path", "")
     is_here = path.startswith("/pools/") or path == url if url == "/" else path.startswith(url)
-    return format_html('<a href="{}"{}>{}</a>', url, mark_safe(' aria-current="page"' if is_here else ""), title)
+    current = SafeString(' aria-current="page"') if is_here else ""
+    return format_html('<a href="{}"{}>{}</a>', url, current, title)
 
 
 @register.simple_tag(takes_context=True)
-def sort_heading(context: template.Context, key: str, title: str, classes: str = "", first: str = "") -> SafeString:
+def sort_heading(
+    context: template.Context, key: str, title: str, classes: str = "", first: str = ""
+) -> SafeString:
     """A column head that sorts by `key`; `first="-"` sorts descending at the first click."""
     now = context.get("sort", "")
     is_sorted = now.lstrip("-") == key
@@ -213,4 +233,3 @@ def account_menu(context: template.Context) -> dict[str, Any]:
         "theme": theme.chosen(request),
         "here": request.get_full_path(),
     }
-

@@ -1,0 +1,79 @@
+"""What the list pages share: paging, sorting and filters that live in the URL."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.paginator import Page, Paginator
+from django.db.models import F, OrderBy, QuerySet
+from django.http import HttpRequest
+
+PAGE_SIZE = 50
+
+
+@dataclass(frozen=True)
+class Chip:
+    """One of several exclusive filters, with how many rows it would show."""
+
+    value: str
+    title: str
+    count: int | None
+    is_on: bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    value: str
+    title: str
+    is_on: bool
+
+
+@dataclass(frozen=True)
+class Menu:
+    """A filter of which several values may be ticked."""
+
+    name: str
+    title: str
+    choices: Sequence[Choice]
+
+    @property
+    def ticked(self) -> int:
+        return sum(choice.is_on for choice in self.choices)
+
+
+def menu(request: HttpRequest, name: str, title: str, choices: Iterable[tuple[str, str]]) -> Menu:
+    ticked = set(request.GET.getlist(name))
+    return Menu(name, title, [Choice(value, text, value in ticked) for value, text in choices])
+
+
+def chips(request: HttpRequest, parameter: str, options: Iterable[tuple[str, str, int | None]]) -> list[Chip]:
+    now, options = request.GET.get(parameter, ""), list(options)
+    known = now if now in {value for value, _, _ in options} else ""
+    return [Chip(value, title, count, value == known) for value, title, count in options]
+
+
+def sort_key(request: HttpRequest, sorts: dict[str, Any], default: str) -> str:
+    """`sort` of the URL when it is one of `sorts`, with or without a leading "-"; else `default`."""
+    wanted = request.GET.get("sort", "")
+    return wanted if wanted.removeprefix("-") in sorts else default
+
+
+def ordered(rows: QuerySet[Any], key: str, sorts: dict[str, Sequence[Any]]) -> QuerySet[Any]:
+    """By the columns of `key`, then by id in the same direction, so that one index serves both directions."""
+    is_descending = key.startswith("-")
+    columns = [F(column) if isinstance(column, str) else column for column in sorts[key.removeprefix("-")]]
+    return rows.order_by(*(OrderBy(column, descending=is_descending) for column in [*columns, F("pk")]))
+
+
+def is_filtered(request: HttpRequest) -> bool:
+    return any(
+        value for name, values in request.GET.lists() if name not in ("sort", "page") for value in values
+    )
+
+
+def page_of(request: HttpRequest, rows: QuerySet[Any], count: int | None = None) -> Page[Any]:
+    """The page that `page` of the URL names, the nearest one when there is no such page."""
+    pages = Paginator(rows, PAGE_SIZE)
+    if count is not None:
+        pages.count = count
+    return pages.get_page(request.GET.get("page"))
