@@ -1,0 +1,102 @@
+"""What a person should look at first, from the rows alone."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.urls import reverse
+
+from pools.capacity import BAD, Space
+from pools.models import Pool
+from storagemgr.access.scopes import Actor
+from storagemgr.hosts.models import Host
+from storagemgr.templatetags.storage import moment, percent, printable
+
+UNVERIFIED_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Notice:
+    """ "`subject` `text`", where the subject is a link."""
+
+    level: str
+    icon: str
+    subject: str
+    url: str
+    text: str
+    since: datetime | None
+    id: str
+
+
+def notices(user: Actor, pools: Sequence[tuple[Pool, Space]]) -> list[Notice]:
+    """Worst first. `pools` are all that the person sees."""
+    found = _silent_hosts([pool for pool, _ in pools])
+    for pool, space in pools:
+        if pool.host.answers and (notice := _of_pool(pool, space)):
+            found.append(notice)
+    found += _unverified(user)
+    return sorted(found, key=lambda notice: notice.level != "bad")
+
+
+def _silent_hosts(pools: list[Pool]) -> list[Notice]:
+    silent: dict[Host, int] = {}
+    for pool in pools:
+        if pool.host.state in (Host.State.DOWN, Host.State.SILENT):
+            silent[pool.host] = silent.get(pool.host, 0) + 1
+    return [
+        Notice(
+            "bad",
+            "wifi-off",
+            host.name,
+            reverse("hosts:host", args=[host.pk]),
+            f"{'has not answered' if host.state == Host.State.SILENT else 'refuses connections'} since "
+            f"{moment(host.state_since)}. {'Its pool shows' if number == 1 else f'Its {number} pools show'} "
+            "what was last seen.",
+            host.state_since,
+            f"host-{host.pk}",
+        )
+        for host, number in silent.items()
+    ]
+
+
+def _of_pool(pool: Pool, space: Space) -> Notice | None:
+    def notice(level: str, text: str, since: datetime | None) -> Notice:
+        icon = "exclamation-octagon" if level == "bad" else "exclamation-triangle"
+        text = f"on {pool.host} {text}"
+        return Notice(level, icon, printable(pool.name), url, text, since, f"pool-{pool.pk}")
+
+    url = reverse("pools:pool", args=[pool.pk])
+    if pool.unreachable_since:
+        return notice(
+            "bad", "does not answer, its host does. Its numbers are the last seen.", pool.unreachable_since
+        )
+    if pool.state == Pool.State.INACCESSIBLE:
+        return notice("bad", "is inaccessible: libvirt cannot read its storage.", pool.state_since)
+    if pool.refresh_error:
+        stopped = "and so libvirt stopped it" if not pool.is_active else "and shows what was last read"
+        return notice("bad", f"could not be read at its last refresh, {stopped}.", pool.state_since)
+    if space.level and pool.is_active:
+        level = "bad" if space.used_percent >= BAD else "warn"
+        return notice(level, f"is {percent(space.used_percent)} full.", None)
+    if pool.state == Pool.State.DEGRADED:
+        return notice("warn", "is degraded: a part of its storage is missing.", pool.state_since)
+    return None
+
+
+def _unverified(user: Actor) -> list[Notice]:
+    volumes = Pool.objects.visible_to(user).filter(volumes__unverified_since__isnull=False)
+    rows = volumes.order_by("volumes__pk").values_list(
+        "name", "volumes__pk", "volumes__name", "volumes__unverified_since"
+    )
+    return [
+        Notice(
+            "warn",
+            "exclamation-triangle",
+            printable(name),
+            reverse("volumes:volume", args=[pk]),
+            f"in {printable(pool)} is an unverified copy: libvirt was restarted while it was made.",
+            since,
+            f"volume-{pk}",
+        )
+        for pool, pk, name, since in rows[:UNVERIFIED_SHOWN]
+    ]

@@ -1,0 +1,49 @@
+"""Pools as the pages list them. The number of queries does not depend on the number of pools."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from django.db.models import Q
+
+from pools.capacity import Space, space_of, taken_by_volumes
+from pools.models import Pool
+from pools.states import pool_state
+from storagemgr.access.scopes import Actor
+from storagemgr.hosts.states import State
+from storagemgr.jobs.models import Job
+
+
+@dataclass(frozen=True)
+class PoolRow:
+    pool: Pool
+    state: State
+    space: Space
+    jobs: list[Job] = field(default_factory=list)
+
+    @property
+    def running(self) -> Job | None:
+        """The job to name in the row: one that runs, else none."""
+        return next((job for job in self.jobs if job.state != Job.State.QUEUED), None)
+
+    @property
+    def waiting(self) -> int:
+        return sum(job.state == Job.State.QUEUED for job in self.jobs)
+
+
+def rows_of(user: Actor, pools: Sequence[Pool], taken: dict[int, int] | None = None) -> list[PoolRow]:
+    """`taken` when it is known already, as `taken_by_volumes` gives it."""
+    taken, jobs = taken_by_volumes(pools) if taken is None else taken, active_jobs(user, pools)
+    return [
+        PoolRow(pool, pool_state(pool), space_of(pool, taken.get(pool.pk, 0)), jobs[pool.host_id, pool.uuid])
+        for pool in pools
+    ]
+
+
+def active_jobs(user: Actor, pools: Sequence[Pool]) -> dict[tuple[int, UUID], list[Job]]:
+    here = Q(host_id__in={pool.host_id for pool in pools}, pool_uuid__in={pool.uuid for pool in pools})
+    found: dict[tuple[int, UUID], list[Job]] = defaultdict(list)
+    for job in Job.objects.visible_to(user).active().filter(here).order_by("id"):
+        found[job.host_id, job.pool_uuid].append(job)
+    return found

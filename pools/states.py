@@ -1,0 +1,53 @@
+"""The state of a pool in one word for people, worst news first: what its host is, then the pool itself."""
+
+from django.db.models import Case, F, IntegerField, Q, Value, When
+
+from pools.capacity import WARN
+from pools.models import Pool
+from storagemgr.hosts.models import Host
+from storagemgr.hosts.states import State
+from storagemgr.virt.pool_types import TYPES
+
+
+def pool_state(pool: Pool) -> State:
+    if not pool.host.answers:
+        word = "Not read yet" if pool.host.state == Host.State.UNKNOWN else "Not answering"
+        return State("", "wifi-off", word, pool.host.state_since)
+    if pool.unreachable_since:
+        return State("bad", "exclamation-octagon", "Unreachable", pool.unreachable_since)
+    match pool.state:
+        case Pool.State.INACTIVE:
+            return State("", "dash-circle", "Stopped", pool.state_since)
+        case Pool.State.BUILDING:
+            return State("", "hourglass-split", "Building", pool.state_since)
+        case Pool.State.DEGRADED:
+            return State("warn", "exclamation-triangle", "Degraded", pool.state_since)
+        case Pool.State.INACCESSIBLE:
+            return State("bad", "exclamation-octagon", "Inaccessible", pool.state_since)
+    return State("ok", "check-circle", "Running", pool.state_since)
+
+
+_SUMMED = [name for name, kind in TYPES.items() if kind.numbers in ("normal", "raw")]
+
+SILENT = ~Q(host__state=Host.State.UP)
+UNREACHABLE = ~SILENT & (Q(unreachable_since__isnull=False) | Q(state=Pool.State.INACCESSIBLE))
+STOPPED = ~SILENT & ~UNREACHABLE & Q(state=Pool.State.INACTIVE)
+RUNNING = ~SILENT & ~UNREACHABLE & ~STOPPED
+NEARLY_FULL = (
+    ~Q(state=Pool.State.INACTIVE)
+    & Q(type__in=_SUMMED, capacity__gt=0)
+    & Q(allocation__gte=F("capacity") / 100 * WARN)
+)
+ATTENTION = SILENT | UNREACHABLE | Q(state=Pool.State.DEGRADED) | ~Q(refresh_error="") | NEARLY_FULL
+
+BY_STATE = {"attention": ATTENTION, "running": RUNNING, "stopped": STOPPED, "silent": SILENT | UNREACHABLE}
+
+# Sorted by state, what needs a person comes first.
+URGENCY = Case(
+    When(SILENT, then=Value(1)),
+    When(UNREACHABLE, then=Value(0)),
+    When(STOPPED, then=Value(3)),
+    When(Q(state=Pool.State.DEGRADED), then=Value(2)),
+    default=Value(4),
+    output_field=IntegerField(),
+)

@@ -1,0 +1,10 @@
+from django.urls import path
+
+from pools import views
+
+app_name = "pools"
+urlpatterns = [
+    path("", views.fleet, name="fleet"),
+    path("pools/<int:pk>/", views.pool, name="pool"),
+    path("pools/<int:pk>/<slug:slug>/", views.operate, name="operate"),
+]

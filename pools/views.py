@@ -1,0 +1,114 @@
+"""Pages of pools: rows only, libvirt is never asked here."""
+
+from typing import Any
+
+from django.db.models import Count
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods, require_safe
+
+from pools import attention, filters
+from pools.capacity import FleetSpace, space_of, taken_by_volumes
+from pools.models import Pool
+from pools.rows import rows_of
+from pools.states import pool_state
+from storagemgr.access.objects import visible_or_404
+from storagemgr.access.scopes import scope
+from storagemgr.hosts.models import Host
+from storagemgr.jobs.buttons import buttons_of
+from storagemgr.jobs.models import Job
+from storagemgr.jobs.operations import REGISTRY, Operation, operations_for
+from storagemgr.jobs.pages import operate as operation_page
+from storagemgr.listing import is_filtered, ordered, page_of, sort_key
+from storagemgr.live import live_page
+from storagemgr.messages import message
+
+NOTICES_SHOWN = 4
+HISTORY_SHOWN = 8
+VMS_SHOWN = 10
+
+
+@require_safe
+def fleet(request: HttpRequest) -> HttpResponse:
+    visible = Pool.objects.visible_to(request.user)
+    known = list(visible.select_related("host").defer("xml"))
+    taken = taken_by_volumes(known)
+    spaces = {pool.pk: space_of(pool, taken.get(pool.pk, 0)) for pool in known}
+    total = FleetSpace()
+    for pool in known:
+        total.add(pool, spaces[pool.pk])
+    found = attention.notices(request.user, [(pool, spaces[pool.pk]) for pool in known])
+
+    chosen = filters.PoolFilter(request.GET, queryset=visible, known=known)
+    chips = filters.state_chips(request, chosen.qs)
+    state = next(chip for chip in chips if chip.is_on)
+    sort = sort_key(request, filters.SORTS, filters.DEFAULT_SORT)
+    matching = ordered(filters.in_state(chosen.qs, state.value), sort, filters.SORTS)
+    page = page_of(request, matching.values_list("pk", flat=True), state.count)
+    by_pk = {pool.pk: pool for pool in known}
+    context = {
+        "rows": rows_of(request.user, [by_pk[pk] for pk in page if pk in by_pk], taken),
+        "page": page,
+        "sort": sort,
+        "chips": chips,
+        "menus": filters.menus(request, chosen),
+        "q": request.GET.get("q", ""),
+        "is_filtered": is_filtered(request),
+        "total": total,
+        "notices": found[:NOTICES_SHOWN],
+        "notice_count": len(found),
+        "hosts": [] if known else list(Host.objects.visible_to(request.user)),
+        "sees_all": scope(request.user, "pool.view").everything,
+    }
+    return live_page(request, "pools/fleet.html", context)
+
+
+@require_safe
+def pool(request: HttpRequest, pk: int) -> HttpResponse:
+    found = visible_or_404(request, Pool.objects.select_related("host"), pk=pk)
+    [row] = rows_of(request.user, [found])
+    vms = vms_of(found)
+    jobs = Job.objects.visible_to(request.user).in_lane(found.host_id, found.uuid)
+    context = heading_of(request, found) | {
+        "row": row,
+        "buttons": buttons_of(request.user, found, operations_of(found), "pools:operate"),
+        "vms": vms[:VMS_SHOWN],
+        "vm_count": len(vms),
+        "history": list(jobs.exclude(state__in=Job.ACTIVE)[:HISTORY_SHOWN]),
+        "history_url": f"{reverse('jobs:list')}?pool={found.pk}",
+    }
+    return live_page(request, "pools/pool.html", context)
+
+
+def heading_of(request: HttpRequest, found: Pool) -> dict[str, Any]:
+    """What pools/_heading.html and pools/_banners.html show: also above the list of volumes."""
+    create = [operation for operation in operations_for(found) if operation.name == "volume.create"]
+    return {
+        "pool": found,
+        "state": pool_state(found),
+        "create": buttons_of(request.user, found, create, "pools:operate")[0],
+        "volumes_problem": message(found.volumes_error) if found.volumes_error else None,
+    }
+
+
+def vms_of(found: Pool) -> list[dict[str, Any]]:
+    uses = found.volumes.filter(uses__isnull=False).values("uses__domain_name", "uses__running")
+    rows = uses.annotate(volumes=Count("pk", distinct=True)).order_by("uses__domain_name")
+    return [
+        {"name": use["uses__domain_name"], "running": use["uses__running"], "volumes": use["volumes"]}
+        for use in rows
+    ]
+
+
+def operations_of(found: Pool) -> list[Operation]:
+    """Those about the pool itself; making a volume in it has its own address."""
+    return [operation for operation in operations_for(found) if operation.name.startswith("pool.")]
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def operate(request: HttpRequest, pk: int, slug: str) -> HttpResponse:
+    found = visible_or_404(request, Pool.objects.select_related("host"), pk=pk)
+    operation = REGISTRY.get(f"pool.{slug.replace('-', '_')}")
+    if operation is None:
+        raise Http404
+    return operation_page(request, operation, found, cancel_url=found.get_absolute_url())
