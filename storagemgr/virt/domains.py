@@ -66,10 +66,7 @@ def _uses(domain: libvirt.virDomain) -> Iterator[DiskUse]:
     if running and domain.isPersistent():
         yield from _of_domain(use, _tree(domain.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE)))
     for xml in _snapshots(domain):
-        # The overlay that the snapshot made, and the disks that the domain had before it.
-        snapshot = _tree(xml)
-        for disk in (*snapshot.iterfind("disks/disk"), *snapshot.iterfind(".//devices/disk")):
-            yield from _of_disk(replace(use, kind="snapshot"), disk)
+        yield from _of_snapshot(replace(use, kind="snapshot"), _tree(xml))
 
 
 def _tree(xml: str) -> etree._Element:
@@ -95,6 +92,14 @@ def _of_domain(use: DiskUse, root: etree._Element) -> Iterator[DiskUse]:
         yield from _of_source(replace(use, kind="filesystem"), source)
     for path in root.iterfind("devices/memory/source/path"):
         yield from _of_path(replace(use, kind="nvdimm"), path)
+
+
+def _of_snapshot(use: DiskUse, root: etree._Element) -> Iterator[DiskUse]:
+    """The overlay and memory file that the snapshot made, and the disks that the domain had before it."""
+    for disk in (*root.iterfind("disks/disk"), *root.iterfind(".//devices/disk")):
+        yield from _of_disk(use, disk)
+    for memory in root.iterfind("memory"):
+        yield from _of_source(use, memory)
 
 
 def _of_disk(use: DiskUse, disk: etree._Element) -> Iterator[DiskUse]:

@@ -109,6 +109,7 @@ _BY_TEXT = (
     ((1,), ("unexpected exit status",), "command_failed"),
     ((1,), ("unexpected fatal signal",), "command_failed"),
     ((8, 27, 55), ("name", "cannot contain"), "bad_name"),
+    ((1,), ("missing backend for pool type",), "no_support"),
     ((9,), ("source conflict",), "source_conflict"),
     ((9,), ("already exists with uuid",), "name_taken"),
     ((9,), ("already defined with uuid",), "name_taken"),

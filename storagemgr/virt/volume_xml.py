@@ -126,6 +126,8 @@ def volume_xml(name: str, *, capacity: int, allocation: int | None, format: str)
 def clone_xml(source_xml: str, name: str) -> str:
     """A copy like its source. A file starts empty, so that its allocation shows how far the copy is."""
     source = etree.fromstring(_bytes(source_xml))
+    if source.find("target/encryption") is not None and source.find("target/encryption/secret") is None:
+        raise VirtError("secret_missing", "no libvirt secret belongs to this encrypted volume")
     volume = etree.Element("volume")
     _add(volume, "name", name)
     _add(volume, "capacity", source.findtext("capacity", "0"), unit="bytes")

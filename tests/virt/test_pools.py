@@ -81,7 +81,14 @@ def test_a_failed_refresh_says_why_and_stops_the_pool(c: Connection, pool):
 
 
 def test_an_unknown_pool_has_one_code(c: Connection):
-    for function in (pools.read_pool, pools.read_config, pools.start, pools.stop, pools.build, pools.undefine):
+    for function in (
+        pools.read_pool,
+        pools.read_config,
+        pools.start,
+        pools.stop,
+        pools.build,
+        pools.undefine,
+    ):
         assert code_of(function, c, NO_UUID) == "no_pool"
 
 

@@ -1,0 +1,211 @@
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from storagemgr.virt import pools, volumes
+from storagemgr.virt.connection import Connection, connect
+from storagemgr.virt.errors import VirtError
+
+MIB = 1024**2
+SIZE_MIB = 512
+
+
+@pytest.fixture
+def source(c: Connection, pool) -> Path:
+    path = pool.write("source", SIZE_MIB)
+    pools.refresh(c, pool.uuid)
+    return path
+
+
+def make_qcow2(raw: Path, name: str, *options: str) -> Path:
+    made = raw.with_name(name)
+    subprocess.run(["qemu-img", "convert", "-O", "qcow2", *options, raw, made], check=True)
+    return made
+
+
+def assert_same(one: Path, two: Path) -> None:
+    done = subprocess.run(["qemu-img", "compare", one, two], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def code_of(function, *arguments, **named) -> str:
+    with pytest.raises(VirtError) as caught:
+        function(*arguments, **named)
+    return caught.value.code
+
+
+@pytest.fixture(autouse=True)
+def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that also a fast disk is seen at work."""
+    monkeypatch.setattr(volumes, "_POLL_S", 0.02)
+
+
+def test_a_raw_copy_shows_how_far_it_is(c, watch, pool, source: Path):
+    started = []
+    steps = volumes.clone(c, watch, pool.uuid, "source", "copy", on_start=lambda: started.append(1))
+    assert started == []
+    seen = list(steps)
+    assert started == [1]
+    assert seen == sorted(seen)
+    assert len(set(seen)) >= 3
+    assert seen[-1] <= SIZE_MIB * MIB + MIB
+    assert_same(source, pool.path / "copy")
+    copy = volumes.read_volume(c, pool.uuid, "copy")
+    assert (copy.format, copy.capacity) == ("raw", SIZE_MIB * MIB)
+
+
+def test_a_qcow2_copy_is_like_its_source(c, watch, pool, source: Path):
+    image = make_qcow2(source, "image", "-o", "cluster_size=131072,lazy_refcounts=on")
+    pools.refresh(c, pool.uuid)
+    before = volumes.read_volume(c, pool.uuid, "image")
+    seen = list(volumes.clone(c, watch, pool.uuid, "image", "copy"))
+    assert seen == sorted(seen)
+    assert len(seen) >= 1
+    assert all(step <= before.allocation + MIB for step in seen)
+    assert_same(image, pool.path / "copy")
+    copy = volumes.read_volume(c, pool.uuid, "copy")
+    for same in ("format", "capacity", "compat", "cluster_size"):
+        assert getattr(copy, same) == getattr(before, same)
+    assert copy.cluster_size == 131072
+
+
+def test_a_sparse_source_makes_a_sparse_copy(c, watch, pool):
+    volumes.create(c, pool.uuid, name="sparse", format="raw", capacity=256 * MIB)
+    with (pool.path / "sparse").open("r+b") as file:
+        file.seek(128 * MIB)
+        file.write(b"x" * MIB)
+    list(volumes.clone(c, watch, pool.uuid, "sparse", "copy"))
+    assert_same(pool.path / "sparse", pool.path / "copy")
+    assert volumes.read_volume(c, pool.uuid, "copy").allocation < 3 * MIB
+
+
+def answers_during_a_copy(steps, ask) -> list[bool]:
+    """What `ask` says, as often as it can, from the first step of the copy until after its end."""
+    next(steps)
+    end = threading.Thread(target=lambda: list(steps))
+    end.start()
+    answers = []
+    while end.is_alive():
+        answers.append(ask())
+    end.join()
+    return [*answers, ask()]
+
+
+@pytest.mark.parametrize("format", ["raw", "qcow2"])
+def test_building_is_true_until_the_copy_ends(c, watch, pool, source: Path, format: str, daemon):
+    make_qcow2(source, "source.qcow2")
+    pools.refresh(c, pool.uuid)
+    name = "source" if format == "raw" else "source.qcow2"
+    before = (pool.path / name).stat()
+    assert not volumes.is_building(c, pool.uuid, name)
+    with connect(daemon.uri) as third:
+        steps = volumes.clone(c, watch, pool.uuid, name, "copy")
+        answers = answers_during_a_copy(steps, lambda: volumes.is_building(third, pool.uuid, "copy"))
+    assert answers[0]
+    assert not answers[-1]
+    assert answers == sorted(answers, reverse=True)
+    after = (pool.path / name).stat()
+    assert (before.st_mtime_ns, before.st_size, before.st_ino) == (
+        after.st_mtime_ns,
+        after.st_size,
+        after.st_ino,
+    )
+    assert_same(pool.path / name, pool.path / "copy")
+
+
+@pytest.mark.parametrize("format", ["raw", "qcow2"])
+def test_asking_whether_it_is_built_changes_nothing(c, pool, format: str):
+    volume = volumes.create(c, pool.uuid, name="v", format=format, capacity=4 * MIB)
+    path = pool.path / "v"
+    before, content = path.stat(), path.read_bytes()
+    for _ in range(20):
+        assert not volumes.is_building(c, pool.uuid, "v")
+    after = path.stat()
+    assert (before.st_mtime_ns, before.st_ctime_ns) == (after.st_mtime_ns, after.st_ctime_ns)
+    assert path.read_bytes() == content
+    assert volumes.read_volume(c, pool.uuid, "v") == volume
+
+
+@pytest.mark.parametrize("content", [b"", b"x"])
+def test_a_tiny_volume_is_never_building_and_stays_tiny(c, pool, content: bytes):
+    (pool.path / "tiny").write_bytes(content)
+    pools.refresh(c, pool.uuid)
+    assert not volumes.is_building(c, pool.uuid, "tiny")
+    assert (pool.path / "tiny").read_bytes() == content
+    assert code_of(volumes.is_building, c, pool.uuid, "missing") == "no_volume"
+
+
+def test_during_a_copy_the_pool_and_both_volumes_are_busy(c, watch, pool, source: Path, daemon):
+    steps = volumes.clone(c, watch, pool.uuid, "source", "copy")
+    next(steps)
+    with connect(daemon.uri) as third:
+        assert code_of(pools.refresh, third, pool.uuid) == "pool_busy"
+        assert code_of(pools.stop, third, pool.uuid) == "pool_busy"
+        assert code_of(volumes.delete, third, pool.uuid, "copy") == "volume_busy"
+        assert code_of(volumes.delete, third, pool.uuid, "source") == "volume_busy"
+        assert code_of(list, volumes.clone(third, watch, pool.uuid, "copy", "x")) == "volume_busy"
+        assert volumes.read_volume(third, pool.uuid, "copy").capacity == SIZE_MIB * MIB
+        assert {v.name for v in volumes.list_volumes(third, pool.uuid).volumes} == {"source", "copy"}
+    assert_ends(steps)
+    assert_same(source, pool.path / "copy")
+
+
+def assert_ends(steps) -> None:
+    for _ in steps:
+        pass
+
+
+def test_leaving_a_copy_early_waits_for_its_end(c, watch, pool, source: Path):
+    steps = volumes.clone(c, watch, pool.uuid, "source", "copy")
+    next(steps)
+    steps.close()
+    assert not volumes.is_building(c, pool.uuid, "copy")
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("clone")]
+    assert_same(source, pool.path / "copy")
+
+
+def test_a_copy_goes_on_when_nobody_can_watch(c, pool, source: Path):
+    with connect("test:///default") as blind:
+        seen = list(volumes.clone(c, blind, pool.uuid, "source", "copy"))
+    assert set(seen) == {0}
+    assert_same(source, pool.path / "copy")
+
+
+def test_the_error_of_the_copy_comes_out(c, watch, pool):
+    assert code_of(list, volumes.clone(c, watch, pool.uuid, "missing", "copy")) == "no_volume"
+    (pool.path / "folder").mkdir()
+    broken = pool.path / "broken"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", broken, "1M"], check=True)
+    pools.refresh(c, pool.uuid)
+    with broken.open("r+b") as file:
+        file.seek(40)
+        file.write(b"\xff" * 8)
+    assert code_of(list, volumes.clone(c, watch, pool.uuid, "broken", "copy")) == "command_failed"
+    assert not (pool.path / "copy").exists()
+
+
+def test_a_daemon_that_dies_mid_copy_is_a_lost_connection(own_daemon, new_pool, tmp_path):
+    with connect(own_daemon.uri) as c, connect(own_daemon.uri) as watch:
+        pool = new_pool(c, tmp_path / "pool")
+        pool.write("source", SIZE_MIB)
+        pools.refresh(c, pool.uuid)
+        identity = c.daemon_id()
+        steps = volumes.clone(c, watch, pool.uuid, "source", "copy")
+        while next(steps) == 0:
+            pass
+        own_daemon.kill()
+        began = time.monotonic()
+        with pytest.raises(VirtError) as caught:
+            assert_ends(steps)
+        assert caught.value.code == "connection_lost"
+        assert time.monotonic() - began < 2
+    own_daemon.start()
+    with connect(own_daemon.uri) as c:
+        assert c.daemon_id() != identity
+        left = volumes.read_volume(c, pool.uuid, "copy")
+        assert not volumes.is_building(c, pool.uuid, "copy")
+        assert left.capacity == SIZE_MIB * MIB
+        assert left.allocation < SIZE_MIB * MIB
