@@ -171,9 +171,13 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None
 CELERY_BROKER_TRANSPORT_OPTIONS = {
     "visibility_timeout": 86_400,
-    "socket_timeout": 5,
+    "socket_timeout": 2.5,
     "socket_connect_timeout": 1,
     "health_check_interval": 25,
+    # How long a click may wait for a broker that is down; what it did not hear, the tick tells it again.
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_max": 0.1,
     "global_keyprefix": "storagemgr:",
 }
 CELERY_TASK_SERIALIZER = CELERY_RESULT_SERIALIZER = "json"
@@ -184,17 +188,22 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = False
 CELERY_TASK_CREATE_MISSING_QUEUES = False
 CELERY_TASK_QUEUES = [Queue("jobs"), Queue("sync"), Queue("tick")]
 CELERY_TASK_DEFAULT_QUEUE = "jobs"
+CELERY_TASK_ROUTES = {"volumes.tick": "tick", "volumes.read_host": "sync"}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_WORKER_MAX_TASKS_PER_CHILD = 1000
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
-    "tick": {"task": "volumes.tick", "schedule": schedule(2), "options": {"queue": "tick", "expires": 10}}
+    "tick": {"task": "volumes.tick", "schedule": schedule(2), "options": {"expires": 10}}
 }
 
+EMBEDDED_HOST = env.bool("EMBEDDED_HOST", default=True)  # this machine is a host, its daemon ours to start
 READ_PERIOD = env.int("READ_PERIOD", default=2)  # seconds between two readings of a host that answers
 VOLUMES_PERIOD = env.int("VOLUMES_PERIOD", default=60)  # seconds between two readings of unchanged volumes
+# Seconds between two scheduled refreshes of a directory pool; twice that for block devices, four times for rbd and
+# gluster. 0: none.
+REFRESH_PERIOD = env.int("REFRESH_PERIOD", default=900)
 LEASE = env.int("LEASE", default=20)  # seconds after which a job whose worker is silent is taken back
 
 LOGGING = {

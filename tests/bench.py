@@ -229,7 +229,7 @@ def bench_jobs(browser: Browser, daemon: PrivateDaemon, host: Host) -> None:
 def main() -> None:
     call_command("migrate", verbosity=0)
     mode = "system" if os.geteuid() == 0 else "session"
-    stack = Stack(base / "data")
+    stack = Stack()
     stack.collect_static()
     with PrivateDaemon(base / "libvirt") as daemon:
         make_pools(daemon)

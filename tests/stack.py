@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -34,10 +33,15 @@ def free_port() -> int:
 
 
 class Stack:
-    """`settings_` are environment variables of the services. Each service leads a process group of its own."""
+    """`settings_` are environment variables of the services. Each service leads a process group of its own.
 
-    def __init__(self, directory: Path, **settings_: str) -> None:
-        self.directory = directory
+    The data directory, and so the broker's socket, are those of this process too.
+    """
+
+    def __init__(self, **settings_: str) -> None:
+        self.directory = directory = settings.DATA_DIR
+        for left in (*directory.glob("*.log"), directory / "redis.sock"):
+            left.unlink(missing_ok=True)
         self.port = free_port()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.environment = os.environ | {
@@ -82,8 +86,8 @@ class Stack:
                 start_new_session=True,
             )
             log.close()
-        if "redis" in names:
-            wait_for((self.directory / "redis.sock").exists, 10, "redis")
+            if name == "redis":
+                wait_for((self.directory / "redis.sock").exists, 10, "redis")
         if "web" in names:
             wait_for(self._answers, 30, f"web; {self.log('web')}")
 
@@ -91,11 +95,14 @@ class Stack:
         command = [sys.executable, "manage.py", "collectstatic", "--no-input", "-v0"]
         subprocess.run(command, env=self.environment, cwd=settings.BASE_DIR, check=True)
 
-    def kill(self, name: str, number: int = signal.SIGKILL) -> None:
+    def kill(self, name: str) -> None:
         """SIGKILL to the whole group of the service: as when the machine's memory ran out."""
         process = self.processes.pop(name)
-        os.killpg(process.pid, number)
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait(20)
+        if name == "redis":
+            # Nothing was kept: what Redis knew is gone.
+            (self.directory / "redis.sock").unlink(missing_ok=True)
 
     def stop(self) -> None:
         for name in list(self.processes):

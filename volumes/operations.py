@@ -40,6 +40,11 @@ def find(job: Job) -> Volume | None:
     return rows.filter(name=job.params.get("source", job.volume_name)).first()
 
 
+def made(job: Job) -> Volume | None:
+    rows = Volume.objects.filter(pool__host_id=job.host_id, pool__uuid=job.pool_uuid)
+    return rows.filter(name=job.params["name"]).first()
+
+
 def check(run: Run) -> None:
     """Read the pool, the volume and the VMs' disks again, so that the refusals see the host as it is now."""
     connection, volume = run.open(), run.target
@@ -115,15 +120,13 @@ def _read_new(connection: Any, pool: Pool, name: str) -> Volume | None:
 def _create(run: Run) -> Events:
     pool, params, connection = run.target, run.job.params, run.open()
     yield Step(f"Create {params['name']}")
-    full = params["space"] == "full"
     virt_volumes.create(
         connection,
         str(pool.uuid),
         name=params["name"],
         format=params.get("format", ""),
         capacity=params["capacity"],
-        allocation=params["capacity"] if full else 0,
-        preallocate=full,
+        preallocate=params["space"] == "full",
     )
     yield Step("Read the new volume")
     _read_new(connection, pool, params["name"])
@@ -238,6 +241,7 @@ CREATE = register(
         form=CreateForm,
         run=_create,
         settle=settle_new,
+        result=made,
         is_quick=True,
         why_off=_why_no_create,
         locks=lambda pool, params: [lock(pool, params["name"], is_write=True)],
@@ -260,6 +264,7 @@ CLONE = register(
         form=CloneForm,
         run=_clone,
         settle=settle_new,
+        result=made,
         why_off=_why_no_clone,
         effects=_clone_effects,
         locks=lambda volume, params: [
@@ -278,6 +283,7 @@ ACCEPT = register(
     Operation(
         name="volume.accept",
         title="Accept the copy",
+        button="Accept",
         sentence="You have checked it: it may be used from now on.",
         icon="shield-check",
         right="volume.create",

@@ -1,13 +1,12 @@
-from celery import shared_task
-
+from storagemgr.celery import app
 from storagemgr.jobs import runner, sweep
 
 
-@shared_task(name="jobs.run", queue="jobs")
+@app.task(name="jobs.run")
 def run_job(job_id: int) -> None:
     runner.run(job_id)
 
 
-@shared_task(name="jobs.settle", queue="jobs", time_limit=60, expires=10)
+@app.task(name="jobs.settle", time_limit=60, expires=10)
 def settle_job(job_id: int) -> None:
     sweep.settle(job_id)

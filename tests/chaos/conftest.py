@@ -24,10 +24,8 @@ def daemon(tmp_path: Path) -> Iterator[PrivateDaemon]:
 
 
 @pytest.fixture
-def stack(tmp_path: Path, transactional_db: None) -> Iterator[Stack]:
-    directory = tmp_path / "data"
-    directory.mkdir()
-    stack = Stack(directory)
+def stack(transactional_db: None) -> Iterator[Stack]:
+    stack = Stack()
     yield stack
     stack.stop()
 
@@ -41,23 +39,25 @@ def images(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def pool(daemon: PrivateDaemon, images: Path, stack: Stack) -> Callable[[], Pool]:
-    """The row of a pool on `images`, as soon as the workers have read it; call it after they started."""
+    """Starts a pool on `images` and waits until the workers have read it."""
     mode = "system" if daemon.system else "session"
     Host.objects.create(name="kvm1", mode=mode, socket=str(daemon.socket))
-    with connect(daemon.uri) as connection:
-        uuid_ = virt_pools.define(connection, virt_pools.dir_pool_xml("images", str(images)))
-        virt_pools.start(connection, uuid_)
-    return lambda: wait_for(
-        Pool.objects.select_related("host").filter(uuid=uuid_).first, 20, stack.log("sync")
-    )
+
+    def start() -> Pool:
+        with connect(daemon.uri) as connection:
+            uuid_ = virt_pools.define(connection, virt_pools.dir_pool_xml("images", str(images)))
+            virt_pools.start(connection, uuid_)
+        return wait_for(Pool.objects.select_related("host").filter(uuid=uuid_).first, 20, stack.log("sync"))
+
+    return start
 
 
 @pytest.fixture
 def ask(transactional_db: None) -> Callable[..., Job]:
-    def ask_for(name: str, target: Any, **params: Any) -> Job:
+    def ask_for(operation: str, target: Any, **params: Any) -> Job:
         actor, _ = User.objects.get_or_create(username="ada", is_superuser=True)
-        if name == "volume.clone":
+        if operation == "volume.clone":
             params["source"] = target.name
-        return submit(REGISTRY[name], target, actor=actor, params=params, key=uuid.uuid4())
+        return submit(REGISTRY[operation], target, actor=actor, params=params, key=uuid.uuid4())
 
     return ask_for

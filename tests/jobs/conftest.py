@@ -16,9 +16,9 @@ from volumes.models import Volume
 def ask(operator: User) -> Callable[..., Job]:
     """Submit an operation by name as the operator."""
 
-    def ask_for(name: str, target: Pool | Volume, key: uuid.UUID | None = None, **params: Any) -> Job:
-        if name == "volume.clone":
+    def ask_for(operation: str, target: Pool | Volume, key: uuid.UUID | None = None, **params: Any) -> Job:
+        if operation == "volume.clone":
             params["source"] = target.name
-        return submit(REGISTRY[name], target, actor=operator, params=params, key=key or uuid.uuid4())
+        return submit(REGISTRY[operation], target, actor=operator, params=params, key=key or uuid.uuid4())
 
     return ask_for

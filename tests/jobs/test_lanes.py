@@ -19,7 +19,8 @@ def test_a_job_is_claimed_once(ask, volume):
 def test_operations_that_go_together_share_the_lane(ask, make_volume, volume):
     first = ask("volume.clone", volume, name="a.qcow2")
     second = ask("volume.delete", make_volume("other.qcow2"))
-    assert claim(first.pk) and claim(second.pk)
+    assert claim(first.pk)
+    assert claim(second.pk)
 
 
 def test_a_refresh_waits_for_the_clone_and_a_later_clone_for_the_refresh(ask, volume, pool):
