@@ -1,5 +1,6 @@
 """What a person may type about a volume. Each refusal says what to type instead."""
 
+import math
 import re
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -52,12 +53,21 @@ class SizeField(forms.CharField):
             raise ValidationError("That is more than libvirt can count (8 EiB).")
         return bytes_
 
+    def prepare_value(self, value: Any) -> Any:
+        """Bytes, as a job keeps them, in the largest unit that is exact; what was typed stays as it is."""
+        if not isinstance(value, int):
+            return value
+        exact = [unit for unit, power in UNITS.items() if value and value % 1024**power == 0]
+        unit = exact[-1] if exact else "b"
+        word = "bytes" if unit == "b" else f"{unit.upper()}iB"
+        return f"{value // 1024 ** UNITS[unit]} {word}"
+
     def _bytes(self, number: str, unit: str) -> int:
         try:
             exact = Decimal(number) * 1024 ** UNITS[unit[0].lower()]
         except InvalidOperation as error:
             raise ValidationError("Not a number.") from error
-        return -int(-exact // SECTOR) * SECTOR
+        return math.ceil(exact / SECTOR) * SECTOR
 
 
 class NewVolumeForm(OperationForm):
