@@ -1,0 +1,158 @@
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from sync_tools import MIB, pool_row, read_host
+
+from pools import sync
+from pools.models import Pool
+from storagemgr.hosts.models import Host
+from storagemgr.virt.errors import VirtError
+from volumes.models import Volume
+
+
+def test_a_new_pool_gets_its_row(read, new_pool, tmp_path):
+    uuid = new_pool("one.img", "two.img")
+    read()
+    pool = pool_row(uuid)
+    assert (pool.state, pool.type, pool.persistent, pool.autostart) == ("running", "dir", True, False)
+    assert pool.source == pool.target_path == str(tmp_path / "pool0")
+    assert pool.capacity > pool.available > 0
+    assert pool.volume_count == 2
+    assert f"<uuid>{uuid}</uuid>" in pool.xml
+    assert pool.next_refresh_at > timezone.now()
+
+
+def test_what_virsh_changes_is_read(read, new_pool, virsh):
+    uuid = new_pool()
+    read()
+    before = pool_row(uuid)
+    virsh("pool-autostart", uuid)
+    virsh("vol-create-as", uuid, "made.img", MIB)
+    read()
+    pool = pool_row(uuid)
+    assert pool.autostart
+    assert pool.volume_count == 1
+    assert pool.state_since == before.state_since
+    assert pool.config_read_at > before.config_read_at
+
+
+def test_a_stopped_pool_keeps_its_numbers_and_volumes(read, new_pool, virsh):
+    uuid = new_pool("one.img")
+    read()
+    before = pool_row(uuid)
+    virsh("pool-destroy", uuid)
+    read()
+    stopped = pool_row(uuid)
+    assert stopped.state == "inactive"
+    assert stopped.state_since > before.state_since
+    assert (stopped.capacity, stopped.volume_count) == (before.capacity, 1)
+    assert Volume.objects.filter(pool=stopped).count() == 1
+    virsh("pool-start", uuid)
+    read()
+    started = pool_row(uuid)
+    assert started.state == "running"
+    assert started.refreshed_at == started.state_since > stopped.state_since
+
+
+def test_a_pool_that_was_never_started_has_no_numbers(read, c, virsh, tmp_path):
+    virsh("pool-define-as", "never", "dir", "--target", tmp_path)
+    read()
+    pool = Pool.objects.get(name="never")
+    assert (pool.state, pool.capacity, pool.volume_count) == ("inactive", 0, 0)
+    virsh("pool-undefine", "never")
+
+
+def test_a_pool_that_is_gone_loses_its_row(read, new_pool, virsh):
+    gone, stays = new_pool("one.img"), new_pool()
+    read()
+    virsh("pool-destroy", gone)
+    virsh("pool-undefine", gone)
+    read()
+    assert not Pool.objects.filter(uuid=gone).exists()
+    assert Pool.objects.filter(uuid=stays).exists()
+
+
+def test_rows_that_were_written_since_the_reading_began_stay(read, new_pool, virsh):
+    uuid = new_pool()
+    read()
+    later = timezone.now() + timedelta(minutes=1)
+    Pool.objects.filter(uuid=uuid).update(seen_at=later, state="degraded")
+    made = Pool.objects.get(uuid=uuid)
+    made.pk, made.uuid = None, uuid4()
+    made.save()
+    read()
+    assert pool_row(uuid).state == "degraded"
+    assert Pool.objects.filter(pk=made.pk).exists()
+
+
+def test_the_pools_of_another_host_are_left_alone(read, new_pool, make_host, make_pool):
+    new_pool()
+    other = make_pool(host=make_host("kvm2"))
+    read()
+    assert Pool.objects.get(pk=other.pk).seen_at == other.seen_at
+
+
+def test_the_definition_is_read_again_after_a_while(read, new_pool):
+    uuid = new_pool()
+    read()
+    Pool.objects.filter(uuid=uuid).update(xml="old", config_read_at=timezone.now() - sync.CONFIG_PERIOD)
+    read()
+    assert uuid in pool_row(uuid).xml
+
+
+def test_an_idle_reading_takes_as_many_queries_for_ten_pools_as_for_one(read, host, new_pool):
+    def queries() -> int:
+        while Pool.objects.filter(is_changed=True).exists() or not Pool.objects.exists():
+            read()
+        with CaptureQueriesContext(database) as captured:
+            read_host(host)
+        return len(captured)
+
+    new_pool("one.img")
+    one = queries()
+    for _ in range(9):
+        new_pool("one.img")
+    read()
+    assert Pool.objects.count() == 10
+    assert queries() == one == 6 + 2  # two of read_host itself
+
+
+def test_read_one_writes_status_and_definition(host, read, c, new_pool, virsh):
+    uuid = new_pool("one.img")
+    read()
+    pool = pool_row(uuid)
+    virsh("pool-autostart", uuid)
+    virsh("vol-create-as", uuid, "made.img", MIB)
+    assert sync.read_one(c, pool).volume_count == 2
+    row = pool_row(uuid)
+    assert (row.autostart, row.volume_count, row.is_changed) == (True, 2, True)
+
+
+def test_read_one_makes_a_silent_pool_answer(read, c, new_pool):
+    uuid = new_pool()
+    read()
+    Pool.objects.filter(uuid=uuid).update(unreachable_since=timezone.now(), failures=3)
+    sync.read_one(c, pool_row(uuid))
+    assert (pool_row(uuid).unreachable_since, pool_row(uuid).failures) == (None, 0)
+
+
+def test_read_one_of_a_pool_that_is_gone(read, c, new_pool, virsh):
+    uuid = new_pool()
+    read()
+    virsh("pool-destroy", uuid)
+    virsh("pool-undefine", uuid)
+    with pytest.raises(VirtError) as raised:
+        sync.read_one(c, pool_row(uuid))
+    assert raised.value.code == "no_pool"
+
+
+def test_the_same_pool_uuid_on_two_hosts_is_two_rows(host, read, new_pool, daemon):
+    uuid = new_pool()
+    read()
+    twin = Host.objects.create(name="twin", mode=host.mode, socket=str(daemon.socket))
+    read_host(twin)
+    assert Pool.objects.filter(uuid=UUID(uuid)).count() == 2
