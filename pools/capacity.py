@@ -26,6 +26,16 @@ class Segment:
 
 
 @dataclass(frozen=True)
+class Brief:
+    """`small` may go where there is no room when it `is_extra`."""
+
+    figure: str = ""
+    text: str = ""
+    small: str = ""
+    is_extra: bool = False
+
+
+@dataclass(frozen=True)
 class Space:
     """Sizes in bytes. `growth`: what the volumes may still take beyond what they take now."""
 
@@ -64,6 +74,10 @@ class Space:
         return min(self.growth, self.free)
 
     @property
+    def promised_free_words(self) -> str:
+        return "Free, but promised" if self.unpromised else "Free, all of it promised"
+
+    @property
     def beyond(self) -> int:
         """What volumes may take although it is not there."""
         return max(0, self.growth - self.free)
@@ -86,6 +100,37 @@ class Space:
         number = min(max(self.volume_count, 1), LUNS_DRAWN)
         width = 100 / number
         return [Segment(round(i * width + 0.6, 1), round(width - 1.2, 1)) for i in range(number)]
+
+    @property
+    def alarm(self) -> str:
+        """The level, but not of numbers from the past."""
+        return "" if self.is_past else self.level
+
+    @property
+    def colour(self) -> str:
+        if self.is_past:
+            return "cap-still"
+        return f"cap-{self.level}" if self.level else ""
+
+    @property
+    def brief(self) -> Brief:
+        """The few words beside the bar in a list."""
+        if self.was_never_seen:
+            return Brief(text="Never seen running")
+        if self.numbers == "luns" and self.capacity:
+            return Brief(text=count(self.volume_count, "fixed LUN"), small=size(self.capacity))
+        if self.numbers == "none" or not self.capacity:
+            return Brief(
+                text="No size", small=count(self.volume_count, "device map") if self.volume_count else ""
+            )
+        if self.is_stopped:
+            return Brief(text=f"Last seen {size(self.used)}", small=f"of {size(self.capacity)}")
+        figure, text = percent(self.used_percent), f"of {size(self.capacity)}"
+        if self.numbers == "raw":
+            return Brief(figure, text, "raw")
+        if self.beyond:
+            return Brief(figure, text, f"· {size(self.promised)} promised", is_extra=True)
+        return Brief(figure, text)
 
     @property
     def label(self) -> str:

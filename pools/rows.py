@@ -14,6 +14,22 @@ from storagemgr.access.scopes import Actor
 from storagemgr.hosts.states import State
 from storagemgr.jobs.models import Job
 
+# What a row shows; the rest of a pool is wide, and its many times are slow to read.
+LISTED = (
+    *(
+        "host",
+        "uuid",
+        "name",
+        "type",
+        "state",
+        "state_since",
+        "seen_at",
+        "unreachable_since",
+        "refresh_error",
+    ),
+    *("capacity", "allocation", "available", "promised", "volume_count"),
+)
+
 
 @dataclass(frozen=True)
 class PoolRow:

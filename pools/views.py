@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from pools import attention, filters
 from pools.capacity import FleetSpace, space_of, taken_by_volumes
 from pools.models import Pool
-from pools.rows import rows_of
+from pools.rows import LISTED, rows_of
 from pools.states import pool_state
 from storagemgr.access.objects import visible_or_404
 from storagemgr.access.scopes import scope
@@ -31,7 +31,7 @@ VMS_SHOWN = 10
 @require_safe
 def fleet(request: HttpRequest) -> HttpResponse:
     visible = Pool.objects.visible_to(request.user)
-    known = list(visible.select_related("host").defer("xml"))
+    known = list(visible.only(*LISTED).prefetch_related("host"))
     taken = taken_by_volumes(known)
     spaces = {pool.pk: space_of(pool, taken.get(pool.pk, 0)) for pool in known}
     total = FleetSpace()

@@ -2,7 +2,9 @@
 
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
+from storagemgr.templatetags.storage import count, printable
 from volumes.models import Volume
+from volumes.rows import VolumeRow
 
 # libvirt resolves a volume for a disk only in pools of these types (virStorageTranslateDiskSourcePool).
 THROUGH_POOL = frozenset({"dir", "fs", "netfs", "logical", "disk", "iscsi", "scsi", "zfs", "vstorage"})
@@ -16,6 +18,18 @@ def why_no_disk(volume: Volume) -> str:
         return f"libvirt does not attach volumes of {volume.pool.kind.title} pools through the pool."
     if not volume.name.isprintable() or not volume.pool.name.isprintable():
         return "The name holds characters that XML cannot carry."
+    return ""
+
+
+def caution(row: VolumeRow) -> str:
+    """What to know before a VM gets the volume, "" for nothing."""
+    if row.vms:
+        name = row.only_vm[0] if row.only_vm else count(len(row.vms), "VM")
+        return f"It is in use by {printable(name)}; a second writer would damage it."
+    if row.volume.unverified_since:
+        return "Not before it is verified."
+    if row.children:
+        return f"Not for writing: {count(row.children, 'overlay')} would break."
     return ""
 
 

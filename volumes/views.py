@@ -2,13 +2,14 @@
 
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, prefetch_related_objects
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from pools import filters as pool_filters
 from pools.models import Pool
+from pools.rows import LISTED
 from pools.rows import rows_of as pool_rows_of
 from pools.views import heading_of
 from storagemgr.access.objects import visible_or_404
@@ -20,7 +21,7 @@ from storagemgr.listing import is_filtered, menu, ordered, page_of, sort_key
 from storagemgr.live import live_page
 from storagemgr.templatetags.storage import size
 from volumes import filters
-from volumes.attach import disk_xml, why_no_disk
+from volumes.attach import caution, disk_xml, why_no_disk
 from volumes.models import Volume
 from volumes.operations import children_of
 from volumes.rows import rows_of
@@ -35,7 +36,7 @@ def of_all_pools(request: HttpRequest) -> HttpResponse:
     context = listing(request, Volume.objects.visible_to(request.user))
     if text := context["q"].strip()[: pool_filters.Q_LIMIT]:
         pools = Pool.objects.visible_to(request.user).filter(pool_filters.matching(text))
-        found = list(pools.select_related("host").defer("xml")[: POOLS_SHOWN + 1])
+        found = list(pools.only(*LISTED).prefetch_related("host")[: POOLS_SHOWN + 1])
         context["pool_rows"] = pool_rows_of(request.user, found[:POOLS_SHOWN])
         context["has_more_pools"] = len(found) > POOLS_SHOWN
     return live_page(request, "volumes/all.html", context)
@@ -61,9 +62,11 @@ def listing(request: HttpRequest, volumes: QuerySet[Volume], pool: Pool | None =
     rows = ordered(filters.in_state(matching, state.value), sort, filters.SORTS)
     page = page_of(request, rows, state.count)
     shown = list(page)
-    if pool is not None:
-        for volume in shown:
-            volume.pool = pool
+    if pool is None:
+        # Not joined: the database would sort the joined rows instead of reading the index in order.
+        prefetch_related_objects(shown, "pool__host")
+    for volume in shown if pool else []:
+        volume.pool = pool
     return {
         "rows": rows_of(shown),
         "page": page,
@@ -93,6 +96,7 @@ def volume(request: HttpRequest, pk: int) -> HttpResponse:
         "children": list(children[:CHILDREN_SHOWN]),
         "child_count": row.children,
         "xml": "" if why_no_disk(found) else disk_xml(found),
+        "caution": caution(row),
         "why_no_xml": why_no_disk(found),
         "buttons": buttons,
         "clone": next((b for b in buttons if b.operation.name == "volume.clone" and not b.off), None),

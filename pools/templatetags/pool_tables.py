@@ -5,7 +5,7 @@ from typing import Any
 from django import template
 
 from pools.models import Pool
-from pools.rows import rows_of
+from pools.rows import LISTED, rows_of
 from storagemgr.hosts.models import Host
 
 register = template.Library()
@@ -17,7 +17,7 @@ def pools_on(context: template.Context, host: Host) -> dict[str, Any]:
     """The first pools of a host by name, and how many there are."""
     user = context["request"].user
     pools = Pool.objects.visible_to(user).filter(host=host)
-    shown = list(pools.select_related("host").defer("xml").order_by("name")[: SHOWN + 1])
+    shown = list(pools.only(*LISTED).prefetch_related("host").order_by("name")[: SHOWN + 1])
     is_cut = len(shown) > SHOWN
     return {
         "rows": rows_of(user, shown[:SHOWN]),

@@ -37,7 +37,10 @@ def buttons_of(user: Actor, target: Any, operations: Iterable[Operation], view: 
             return ""
         return who_may(user, right, pool.host_id, pool.uuid)
 
-    latest = Job.objects.in_lane(pool.host_id, pool.uuid).aggregate(latest=Max("pk"))["latest"]
+    @cache
+    def latest_job() -> int | None:
+        return Job.objects.in_lane(pool.host_id, pool.uuid).aggregate(latest=Max("pk"))["latest"]
+
     found = []
     for operation in operations:
         url = reverse(view, args=[target.pk, operation.slug])
@@ -46,17 +49,21 @@ def buttons_of(user: Actor, target: Any, operations: Iterable[Operation], view: 
         elif reason := operation.why_off(target):
             found.append(Button(operation, url, reason))
         else:
-            found.append(Button(operation, url, key=_key(user, operation, target, latest)))
+            key = _key(user, operation, target, latest_job()) if is_one_click(operation) else None
+            found.append(Button(operation, url, key=key))
     return found
 
 
-def _key(user: Actor, operation: Operation, target: Any, latest: int | None) -> uuid.UUID | None:
-    """The idempotency key of a one-click button, None for an operation that has a page of its own.
+def is_one_click(operation: Operation) -> bool:
+    """Nothing is lost and nothing is to be filled in."""
+    return operation.danger is Danger.NONE and operation.form is OperationForm
+
+
+def _key(user: Actor, operation: Operation, target: Any, latest: int | None) -> uuid.UUID:
+    """The idempotency key of a one-click button.
 
     Made of what is known and not of chance, so that an unchanged page is the same bytes: it stays the same
     until the pool has a new job. Signed, so that nobody can use up the key of somebody else.
     """
-    if operation.danger is not Danger.NONE or operation.form is not OperationForm:
-        return None
     text = f"{user.pk} {operation.name} {target.pk} {latest}"
     return uuid.UUID(bytes=salted_hmac("storagemgr.one-click", text, algorithm="sha256").digest()[:16])

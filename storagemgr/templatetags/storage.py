@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from django import template
+from django.http import HttpRequest
 from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
@@ -161,6 +162,7 @@ def _sprite() -> str:
 
 
 @register.simple_tag
+@cache
 def icon(name: str, classes: str = "") -> SafeString:
     """A symbol of static/icons.svg; decoration only, a word stands beside it."""
     return format_html(
@@ -199,6 +201,19 @@ def sort_heading(
         title,
         icon("chevron-down" if now.startswith("-") else "chevron-up") if is_sorted else "",
     )
+
+
+@register.filter
+def message_look(level: str) -> tuple[str, str]:
+    """The colour and the icon of a Django message."""
+    looks = {"error": ("bad", "exclamation-octagon"), "warning": ("warn", "exclamation-triangle")}
+    return {"success": ("ok", "check-circle")}.get(level) or looks.get(level, ("info", "info-circle"))
+
+
+@register.simple_tag
+def theme_of(request: HttpRequest | None) -> str:
+    """None where a page is made without a request: for errors of our own."""
+    return theme.chosen(request) if request else "system"
 
 
 class Role(NamedTuple):
