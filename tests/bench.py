@@ -37,7 +37,7 @@ import django  # noqa: E402
 
 django.setup()
 
-from chaos_tools import write_real_data  # noqa: E402
+from live_tools import write_real_data  # noqa: E402
 from daemon import PrivateDaemon  # noqa: E402
 from django.contrib.auth.models import User  # noqa: E402
 from django.contrib.sessions.backends.db import SessionStore  # noqa: E402

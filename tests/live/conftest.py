@@ -1,11 +1,14 @@
+import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsing import Browsing
 from daemon import PrivateDaemon
 from django.contrib.auth.models import User
+from playwright.sync_api import Browser, sync_playwright
 from stack import Stack, wait_for
 
 from pools.models import Pool
@@ -15,6 +18,10 @@ from storagemgr.jobs.operations import REGISTRY
 from storagemgr.jobs.submit import submit
 from storagemgr.virt import pools as virt_pools
 from storagemgr.virt.connection import connect
+
+# Playwright runs an event loop in this thread; Django would refuse the database there.
+os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
+WORKERS = ("redis", "jobs", "sync", "tick")
 
 
 @pytest.fixture
@@ -61,3 +68,20 @@ def ask(transactional_db: None) -> Callable[..., Job]:
         return submit(REGISTRY[operation], target, actor=actor, params=params, key=uuid.uuid4())
 
     return ask_for
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path="/usr/bin/chromium", args=quiet)
+
+
+@pytest.fixture
+def browsing(stack: Stack, chromium: Browser) -> Iterator[Browsing]:
+    """The whole product, running, and browsers signed in to it."""
+    stack.collect_static()
+    stack.start(*WORKERS, "web")
+    browsing = Browsing(chromium, stack.url)
+    yield browsing
+    browsing.close()

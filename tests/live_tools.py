@@ -1,4 +1,4 @@
-"""What the chaos tests share: big files, and waiting for rows."""
+"""What tests of the running product share: big files, and waiting for rows."""
 
 import os
 import subprocess

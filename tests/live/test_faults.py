@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from chaos_tools import half_way, in_state, same_bytes, volume_row, write_real_data
+from live_tools import half_way, in_state, same_bytes, volume_row, write_real_data
 from stack import wait_for
 
 from storagemgr.jobs.models import Job, JobLine
@@ -11,7 +11,6 @@ from volumes.models import Volume
 
 pytestmark = [pytest.mark.chaos, pytest.mark.django_db(transaction=True)]
 SIZE_MIB = 2048
-WORKERS = ("redis", "jobs", "sync", "tick")
 
 
 def starts(job):
@@ -20,7 +19,7 @@ def starts(job):
 
 def test_a_worker_killed_while_it_clones(stack, pool, images, ask):
     write_real_data(images / "source.img", SIZE_MIB)
-    stack.start(*WORKERS)
+    stack.start("redis", "jobs", "sync", "tick")
     pool()
     job = ask("volume.clone", volume_row("source.img"), name="copy.img")
     wait_for(half_way(job), 60, stack.log("jobs"))
@@ -38,7 +37,7 @@ def test_a_worker_killed_while_it_clones(stack, pool, images, ask):
 
 def test_a_libvirtd_killed_while_it_clones(stack, pool, images, ask, daemon):
     write_real_data(images / "source.img", SIZE_MIB)
-    stack.start(*WORKERS)
+    stack.start("redis", "jobs", "sync", "tick")
     pool()
     job = ask("volume.clone", volume_row("source.img"), name="copy.img")
     wait_for(half_way(job), 60, stack.log("jobs"))
@@ -83,7 +82,7 @@ def test_redis_killed_and_emptied_while_jobs_wait(stack, pool, images, ask, clie
 
 def test_redis_killed_while_a_clone_runs(stack, pool, images, ask):
     write_real_data(images / "source.img", 512)
-    stack.start(*WORKERS)
+    stack.start("redis", "jobs", "sync", "tick")
     pool()
     job = ask("volume.clone", volume_row("source.img"), name="copy.img")
     wait_for(in_state(job, "running"), 30)
