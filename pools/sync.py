@@ -127,14 +127,18 @@ def _ask_each(reading: Reading, rows: Iterable[Pool]) -> tuple[list[PoolStatus],
 
 
 def _in_turn(reading: Reading, rows: Iterable[Pool]) -> list[Pool]:
-    """Those that answered before, longest unseen first; then those that did not and are to be tried again."""
+    """Those that answered before, longest unseen first; then those that did not and are to be tried again.
+
+    Not those that this process still waits for, nor should another process ask them.
+    """
     answering = [pool for pool in rows if pool.unreachable_since is None]
     silent = [pool for pool in rows if pool.unreachable_since and _is_due(pool, reading.started)]
-    waiting = [pool.pk for pool in silent if calls.overdue_since(("pool", pool.pk))]
-    if waiting:
-        Pool.objects.filter(pk__in=waiting).update(next_try_at=reading.started + WAITING)
+    waiting = [pool for pool in silent if calls.overdue_since(("pool", pool.pk))]
+    for pool in waiting:
+        pool.next_try_at = reading.started + max(WAITING, _pause(pool.failures))
+    Pool.objects.bulk_update(waiting, ["next_try_at"])
     answering.sort(key=lambda pool: pool.seen_at)
-    return answering + [pool for pool in silent if pool.pk not in waiting]
+    return answering + [pool for pool in silent if pool not in waiting]
 
 
 def _is_due(pool: Pool, now: datetime) -> bool:

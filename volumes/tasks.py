@@ -5,13 +5,13 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
-from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from pools import sync as pool_sync
 from pools.models import Pool
+from storagemgr.celery import app
 from storagemgr.hosts import sync as host_sync
 from storagemgr.hosts.models import Host
 from storagemgr.jobs.models import Job
@@ -28,7 +28,7 @@ REFRESHES_PER_TICK = 5
 LANE_IS_TAKEN = timedelta(minutes=1)
 
 
-@shared_task(name="volumes.tick", queue="tick")
+@app.task(name="volumes.tick")
 def tick() -> None:
     """Settle lost jobs, have hosts read, refresh pools. The first message that the broker refuses ends the ringing."""
     now = timezone.now()
@@ -67,7 +67,7 @@ def submit_refreshes(now: datetime) -> None:
             submit(REGISTRY["pool.refresh"], pool, actor=None, params={}, key=uuid.uuid4())
 
 
-@shared_task(name="volumes.read_host", queue="sync", time_limit=45, expires=10)
+@app.task(name="volumes.read_host", time_limit=45, expires=10)
 def read_host(host_id: int) -> None:
     host = host_sync.claim(host_id)
     if host is None:
