@@ -1,4 +1,5 @@
 from django.db import models
+from django.urls import reverse
 
 from storagemgr.access.scopes import ScopedQuerySet
 from storagemgr.hosts.models import Host
@@ -64,6 +65,9 @@ class Pool(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("pools:pool", args=[self.pk])
 
     @property
     def kind(self) -> PoolType:

@@ -1,4 +1,5 @@
 from django.db import models
+from django.urls import reverse
 
 from pools.models import Pool
 from storagemgr.access.scopes import ScopedQuerySet
@@ -51,6 +52,9 @@ class Volume(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("volumes:volume", args=[self.pk])
 
     @property
     def host(self) -> Host:

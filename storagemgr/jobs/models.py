@@ -5,6 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.urls import reverse
 from django.utils import timezone
 
 from storagemgr.access.scopes import ScopedQuerySet
@@ -88,6 +89,9 @@ class Job(models.Model):
 
     def __str__(self) -> str:
         return self.title
+
+    def get_absolute_url(self) -> str:
+        return reverse("jobs:job", args=[self.pk])
 
     @property
     def is_active(self) -> bool:

@@ -104,7 +104,7 @@ def _no_locks(target: Any, params: dict[str, Any]) -> list[JobLock]:
 @dataclass(frozen=True, kw_only=True)
 class Operation:
     name: str  # "volume.clone"; also the audit's action
-    title: str  # the button: "Clone"
+    title: str  # "Clone"
     sentence: str  # one line beside the button
     icon: str
     right: str
@@ -113,6 +113,7 @@ class Operation:
     find: Callable[[Job], Any]  # the target row of a job, None when it is gone
     virsh: Callable[[Any, dict[str, Any]], str]
     label: Callable[[Any, dict[str, Any]], str]  # the job's title
+    button: str = ""  # where the title is too long for a button beside it
     form: type[OperationForm] = OperationForm
     danger: Danger = Danger.NONE
     is_exclusive: bool = False  # takes the pool's lane alone
@@ -125,6 +126,7 @@ class Operation:
     volume_of: Callable[[Any, dict[str, Any]], str] = lambda target, params: ""
     check: Callable[[Run], None] | None = None  # reads the target again from the host before it starts
     settle: Callable[[Run], Finding] | None = None
+    result: Callable[[Job], Any] = lambda job: None  # the row that a finished job made
 
     @property
     def slug(self) -> str:

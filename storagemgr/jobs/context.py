@@ -1,0 +1,78 @@
+"""The strip on every page: what runs and waits, and what of mine ended."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.db.models import BigIntegerField, Case, Count, F, IntegerField, Q, Value, When
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
+
+from storagemgr.access.scopes import Actor
+from storagemgr.jobs.models import Job
+from storagemgr.jobs.words import ShownJob, shown
+
+State = Job.State
+JOBS_SHOWN = 20
+NOTICES_SHOWN = 3
+NOTICE_FOR = timedelta(seconds=15)
+WORDS = ((State.RUNNING, "running"), (State.QUEUED, "waiting"), (State.INTERRUPTED, "interrupted"))
+RUNNING_FIRST = Case(
+    When(state=State.RUNNING, then=Value(0)),
+    When(state=State.INTERRUPTED, then=Value(1)),
+    default=Value(2),
+    output_field=IntegerField(),
+)
+# Of those that run the newest first, of those that wait the one whose turn comes first.
+BY_TURN = Case(When(state=State.QUEUED, then=F("id")), default=-F("id"), output_field=BigIntegerField())
+
+
+@dataclass(frozen=True)
+class Strip:
+    summary: str
+    jobs: list[ShownJob]
+    hidden: int
+    notices: list[ShownJob]
+    has_more_notices: bool
+
+    @property
+    def first(self) -> ShownJob | None:
+        return self.jobs[0] if self.jobs else None
+
+
+def running_jobs(request: HttpRequest) -> dict[str, Any]:
+    """Asks the database only where the strip is shown: fragments have none."""
+    return {"strip": SimpleLazyObject(lambda: strip_of(request.user, _here(request)))}
+
+
+def _here(request: HttpRequest) -> str:
+    """The path of the page on which the strip stands."""
+    return urlsplit(request.htmx.current_url or "").path if request.htmx else request.path
+
+
+def strip_of(user: Actor, here: str = "") -> Strip:
+    """`here`: the page of a job tells itself how the job ended, so it has no notice of it."""
+    visible = Job.objects.visible_to(user)
+    counts = dict(visible.active().order_by().values_list("state").annotate(Count("pk")))
+    total = sum(counts.values())
+    jobs = (
+        visible.active().select_related("host").order_by(RUNNING_FIRST, BY_TURN)[:JOBS_SHOWN] if total else []
+    )
+    notices = list(notices_of(user)[: NOTICES_SHOWN + 2]) if user.is_authenticated else []
+    notices = [job for job in notices if job.get_absolute_url() != here]
+    return Strip(
+        summary=", ".join(f"{counts[state]} {word}" for state, word in WORDS if counts.get(state)),
+        jobs=shown(user, list(jobs)),
+        hidden=max(0, total - JOBS_SHOWN),
+        notices=shown(user, notices[:NOTICES_SHOWN]),
+        has_more_notices=len(notices) > NOTICES_SHOWN,
+    )
+
+
+def notices_of(user: Actor) -> Any:
+    """Jobs of this person that ended a moment ago, or that failed and were not acknowledged."""
+    lately = Q(state=State.SUCCEEDED, finished_at__gte=timezone.now() - NOTICE_FOR)
+    mine = Job.objects.visible_to(user).filter(requested_by=user, acknowledged_at=None)
+    return mine.filter(lately | Q(state=State.FAILED)).order_by("-finished_at")

@@ -1,0 +1,261 @@
+"""The page of an operation: what it will do, its form, and what became of the request."""
+
+import time
+import uuid
+from typing import Any
+from urllib.parse import urlencode
+
+from django import forms
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db import connection
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import get_resolver, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.views.decorators.http import require_http_methods
+
+from storagemgr.access import audit
+from storagemgr.access.objects import require
+from storagemgr.jobs.models import Job
+from storagemgr.jobs.operations import Danger, Operation, OperationForm
+from storagemgr.jobs.submit import Held, submit
+from storagemgr.jobs.words import ShownJob
+from storagemgr.messages import message
+from storagemgr.templatetags.storage import printable
+
+WAIT_S, LOOK_EVERY_S = 1.0, 0.05
+KEY_LOST = "This form had lost its number, so nothing was started. It has a new one now; ask again."
+
+
+class TypedName(forms.CharField):
+    """The name of what will be destroyed, typed by hand. A name that cannot be typed may be as it is shown."""
+
+    def __init__(self, name: str, noun: str) -> None:
+        attrs = {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "off"}
+        super().__init__(
+            strip=False,
+            label=f"Type the name of the {noun}",
+            help_text="A record of this stays: who, when, what.",
+            error_messages={"required": "Type the name to go on."},
+            widget=forms.TextInput(attrs=attrs),
+        )
+        self.name = name
+
+    def clean(self, value: Any) -> str:
+        typed = str(super().clean(value))
+        if typed not in (self.name, printable(self.name)):
+            raise forms.ValidationError("This is not its name. Upper and lower case count.")
+        return typed
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def operate(request: HttpRequest, operation: Operation, target: Any, *, cancel_url: str) -> HttpResponse:
+    """`target` was fetched through the visible check; `cancel_url` is the page that the person came from."""
+    try:
+        require_right(request, operation, target)
+        response = _answer(request, operation, target, cancel_url)
+    except PermissionDenied as error:
+        if not request.htmx:
+            raise
+        response = get_resolver().resolve_error_handler(403)(request, exception=error)
+    return for_htmx(request, response)
+
+
+def require_right(request: HttpRequest, operation: Operation, target: Any) -> None:
+    pool = getattr(target, "pool", target)
+    require(
+        request,
+        operation.right,
+        action=operation.name,
+        host_id=pool.host_id,
+        pool_uuid=pool.uuid,
+        object_text=heading(operation, target),
+    )
+
+
+def for_htmx(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """What a one-click button gets. When it worked: nothing, the page it stands on polls and shows it in place.
+
+    Else the answer takes the place of that page's content, wherever the button stood.
+    """
+    if not request.htmx:
+        return response
+    if response.status_code == 303:
+        return HttpResponse(status=204)
+    response["HX-Retarget"] = response["HX-Reselect"] = "#main"
+    response["HX-Reswap"] = "outerHTML show:top"
+    return response
+
+
+def _answer(request: HttpRequest, operation: Operation, target: Any, cancel_url: str) -> HttpResponse:
+    off = why_off(operation, target)
+    form = form_of(request, operation, target)
+    page = {"operation": operation, "target": target, "form": form, "off": off, "cancel_url": cancel_url}
+    if request.method != "POST":
+        return _page(request, page, 200)
+    if known := _known(request):
+        return _done(request, operation, target, known, cancel_url)
+    if off:
+        return _page(request, page, 409)
+    if not form.is_valid():
+        return _page(request, page, 422)
+    try:
+        job = submit(
+            operation,
+            target,
+            actor=request.user,
+            params=form.params(),
+            key=form.cleaned_data["key"],
+            address=audit.address_of(request),
+        )
+    except Held as held:
+        return _page(request, page | {"held": ShownJob(held.job), "held_message": message("held")}, 409)
+    return _done(request, operation, target, job, cancel_url)
+
+
+def why_off(operation: Operation, target: Any) -> str:
+    if not operation.applies(target):
+        return "It is so already."
+    return operation.why_off(target)
+
+
+def _known(request: HttpRequest) -> Job | None:
+    """The job that this very form asked for before: a double click, a reload, the back button."""
+    try:
+        key = uuid.UUID(request.POST.get("key", ""))
+    except ValueError:
+        return None
+    return Job.objects.filter(key=key, requested_by=request.user).first()
+
+
+def form_of(request: HttpRequest, operation: Operation, target: Any) -> OperationForm:
+    data = request.POST if request.method == "POST" else None
+    form = operation.form(data, target=target, initial=_asked_before(request, operation))
+    if operation.danger is Danger.DESTROYS:
+        form.fields["typed_name"] = TypedName(str(target), target._meta.verbose_name)
+    return form
+
+
+def _asked_before(request: HttpRequest, operation: Operation) -> dict[str, Any]:
+    """What a job had asked for, to try again: `again` in the URL is its id."""
+    again = request.GET.get("again", "")
+    if not (again.isascii() and again.isdigit() and len(again) < 19):
+        return {}
+    job = Job.objects.visible_to(request.user).filter(pk=again, operation=operation.name).first()
+    return dict(job.params) if job else {}
+
+
+def _page(request: HttpRequest, page: dict[str, Any], status: int) -> HttpResponse:
+    form, operation, target = page["form"], page["operation"], page["target"]
+    if form.is_bound:
+        form.full_clean()
+    params = form.params() if form.is_bound else dict(form.initial)
+    errors = [form[name] for name in form.errors if name in form.fields and name != "key"]
+    pool = getattr(target, "pool", target)
+    page |= {
+        "heading": heading(operation, target),
+        "button": button(operation, target),
+        "pool": pool,
+        "is_pool": pool is target,
+        "effects": operation.effects(target),
+        "virsh": operation.virsh(target, params).split(" "),
+        "errors": errors if status == 422 else [],
+        "general_errors": _general_errors(form) if status == 422 else [],
+        "key": _key_for(form),
+        "danger": operation.danger.value,
+        "can_ask": not page["off"] or request.method == "POST",
+    }
+    return render(request, "operation.html", page, status=status)
+
+
+def _general_errors(form: OperationForm) -> list[str]:
+    return [KEY_LOST] * ("key" in form.errors) + list(form.non_field_errors())
+
+
+def _key_for(form: OperationForm) -> uuid.UUID:
+    """The key that came with the form, so that sending it twice stays one job; a new one when it was lost."""
+    return (form.is_bound and form.cleaned_data.get("key")) or uuid.uuid4()
+
+
+def _done(request: HttpRequest, operation: Operation, target: Any, job: Job, cancel_url: str) -> HttpResponse:
+    if operation.is_quick:
+        job = _wait(job)
+    if request.htmx:
+        return see(job.get_absolute_url())
+    if job.is_active or not operation.is_quick:
+        return see(job.get_absolute_url())
+    # It is told here, so that the strip does not tell it once more.
+    Job.objects.filter(pk=job.pk, acknowledged_at=None).update(acknowledged_at=timezone.now())
+    _tell(request, job)
+    made = operation.result(job) if job.state == Job.State.SUCCEEDED else None
+    if made is not None:
+        return see(made.get_absolute_url())
+    is_there = type(target).objects.filter(pk=target.pk).exists()
+    return see(target.get_absolute_url() if is_there else _page_above(target, cancel_url))
+
+
+def see(url: str) -> HttpResponse:
+    response = redirect(url)
+    response.status_code = 303
+    return response
+
+
+def _page_above(target: Any, cancel_url: str) -> str:
+    """Where to go when the row is gone: the pool of a volume, the list of all pools for a pool."""
+    pool = getattr(target, "pool", None)
+    if pool is not None and type(pool).objects.filter(pk=pool.pk).exists():
+        return pool.get_absolute_url()
+    return reverse("pools:fleet")
+
+
+def _wait(job: Job) -> Job:
+    """Until the job ends, at most a second. Not for one that the broker did not take."""
+    deadline = time.monotonic() + WAIT_S
+    job.refresh_from_db()
+    while (
+        job.is_active and job.published_at and time.monotonic() < deadline and not connection.in_atomic_block
+    ):
+        time.sleep(LOOK_EVERY_S)
+        job.refresh_from_db()
+    return job
+
+
+def _tell(request: HttpRequest, job: Job) -> None:
+    title = printable(job.title)
+    if job.state == Job.State.SUCCEEDED:
+        messages.success(request, f"Done: {title}.")
+    elif job.state == Job.State.CANCELLED:
+        messages.info(request, f"Cancelled before it began: {title}.")
+    else:
+        said = message(job.error_code or "unknown")
+        text = 'Failed: {}. {} {} <a href="{}">What happened</a>'
+        messages.error(request, format_html(text, title, said.title, said.hint, job.get_absolute_url()))
+
+
+def heading(operation: Operation, target: Any) -> str:
+    """ "Clone web01.qcow2", "New volume in default", "Start with the host: default"."""
+    name, noun = printable(target), operation.name.partition(".")[0]
+    if noun != target._meta.model_name:
+        return f"{operation.title} in {name}"
+    return f"{operation.title}{':' if ' ' in operation.title else ''} {name}"
+
+
+def button(operation: Operation, target: Any) -> str:
+    noun, _, verb = operation.name.partition(".")
+    if noun != target._meta.model_name:
+        return f"{verb.capitalize()} the {noun}"
+    return heading(operation, target) if operation.danger is Danger.DESTROYS else operation.title
+
+
+def form_url(operation: Operation, target: Any) -> str:
+    """Where the page of this operation is: "volumes:operate", but "volumes:create" for one that stands on a pool."""
+    noun = operation.name.partition(".")[0]
+    if noun != target._meta.model_name:
+        return reverse(f"{noun}s:{operation.slug}", args=[target.pk])
+    return reverse(f"{noun}s:operate", args=[target.pk, operation.slug])
+
+
+def again_url(operation: Operation, target: Any, job: Job) -> str:
+    return f"{form_url(operation, target)}?{urlencode({'again': job.pk})}"

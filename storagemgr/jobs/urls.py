@@ -1,0 +1,12 @@
+from django.urls import path
+
+from storagemgr.jobs import views
+
+app_name = "jobs"
+urlpatterns = [
+    path("", views.job_list, name="list"),
+    path("strip/", views.strip, name="strip"),
+    path("<int:pk>/", views.job_page, name="job"),
+    path("<int:pk>/cancel/", views.cancel, name="cancel"),
+    path("<int:pk>/acknowledge/", views.acknowledge, name="acknowledge"),
+]

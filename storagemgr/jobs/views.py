@@ -1,0 +1,209 @@
+"""Pages of jobs: rows only, libvirt is never asked here."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import get_resolver, reverse
+from django.utils import timezone
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.views.decorators.http import require_POST, require_safe
+
+from storagemgr.access import audit
+from storagemgr.access.objects import may, require, visible_or_404, who_may
+from storagemgr.jobs import filters
+from storagemgr.jobs.lease import move
+from storagemgr.jobs.models import Job
+from storagemgr.jobs.operations import REGISTRY
+from storagemgr.jobs.pages import again_url, for_htmx, see
+from storagemgr.jobs.runner import ring_next
+from storagemgr.jobs.words import blockers_of, shown
+from storagemgr.listing import is_filtered, page_of
+from storagemgr.live import live_page
+
+State = Job.State
+COPY_RUNS = "libvirt cannot stop a copy once it runs. Delete the copy when it is done if you do not want it."
+JOB_RUNS = "libvirt cannot stop this once it runs."
+
+
+@require_safe
+def job_list(request: HttpRequest) -> HttpResponse:
+    pinned = filters.pinned_rows(request)
+    request.GET = request.GET.copy()
+    request.GET.pop("rows", None)
+    visible = filters.with_pool(Job.objects.visible_to(request.user))
+    chosen = filters.JobFilter(request.GET, queryset=visible, request=request).qs
+    chips = filters.state_chips(request, chosen)
+    state = next(chip for chip in chips if chip.is_on)
+    matching = (chosen.filter(state=state.value) if state.value else chosen).order_by("-id")
+    page = page_of(request, matching, state.count)
+    rows = list(visible.filter(pk__in=pinned).order_by("-id")) if pinned else list(page)
+    pool_name = next((row.pool_name for row in rows), "") if request.GET.get("pool") else ""
+    context = {
+        "rows": shown(request.user, rows),
+        "newer": matching.filter(pk__gt=max(pinned)).count() if pinned and page.number == 1 else 0,
+        "page": page,
+        "chips": chips,
+        "menus": filters.menus(request),
+        "q": request.GET.get("q", ""),
+        "is_filtered": is_filtered(request),
+        "is_mine": request.GET.get("mine") == "1",
+        "pool_name": pool_name,
+        "row_ids": "-".join(str(row.pk) for row in rows),
+    }
+    return live_page(request, "jobs/list.html", context)
+
+
+@require_safe
+def job_page(request: HttpRequest, pk: int) -> HttpResponse:
+    job = visible_or_404(request, filters.with_pool(Job.objects.all()), pk=pk)
+    return _job_page(request, job)
+
+
+def _job_page(request: HttpRequest, job: Any, *, refused: str = "") -> HttpResponse:
+    [row] = shown(request.user, [job])
+    operation = REGISTRY.get(job.operation)
+    target = operation.find(job) if operation else None
+    made = operation.result(job) if operation and job.state == State.SUCCEEDED else None
+    context = {
+        "row": row,
+        "job": job,
+        "target": target,
+        "made": made,
+        "refused": refused,
+        "cancel": cancel_of(request, job),
+        "again_url": again_url(operation, target, job) if _may_try_again(request, job, target) else "",
+        "asked": asked(job),
+        "lines": list(job.lines.all()),
+        "locks": list(job.locks.all()) if job.is_active else [],
+        "behind": _behind(job) if job.is_active else [],
+    }
+    if refused:
+        return render(request, "jobs/job.html", context, status=409)
+    return live_page(request, "jobs/job.html", context)
+
+
+@dataclass(frozen=True)
+class Cancel:
+    """`off`: why it cannot be pressed, "" when it can."""
+
+    off: str = ""
+    is_locked: bool = False
+
+
+def cancel_of(request: HttpRequest, job: Job) -> Cancel | None:
+    if job.state == State.QUEUED:
+        right = cancel_right(job)
+        if job.requested_by_id == request.user.pk or may(request.user, right, job.host_id, job.pool_uuid):
+            return Cancel()
+        return Cancel(who_may(request.user, right, job.host_id, job.pool_uuid), is_locked=True)
+    if job.state in (State.RUNNING, State.INTERRUPTED):
+        return Cancel(COPY_RUNS if job.total_bytes else JOB_RUNS)
+    return None
+
+
+def cancel_right(job: Job) -> str:
+    """That of the operation; of one that is not known any more, the right to administer hosts."""
+    operation = REGISTRY.get(job.operation)
+    return operation.right if operation else "host.manage"
+
+
+def _may_try_again(request: HttpRequest, job: Job, target: Any) -> bool:
+    has_ended_badly = job.state in (State.FAILED, State.CANCELLED)
+    return (
+        has_ended_badly and bool(target) and may(request.user, cancel_right(job), job.host_id, job.pool_uuid)
+    )
+
+
+def asked(job: Job) -> list[tuple[str, str]]:
+    """The fields of the operation's form as they were sent, with the labels and words of the form."""
+    operation = REGISTRY.get(job.operation)
+    fields = operation.form.base_fields if operation else {}
+    found = []
+    for name, field in fields.items():
+        if name in job.params:
+            value = job.params[name]
+            choices = dict(getattr(field, "choices", []))
+            found.append((str(field.label or name), str(choices.get(value, field.prepare_value(value)))))
+    return found
+
+
+def _behind(job: Job) -> list[Job]:
+    """The jobs that wait for this one."""
+    lane = Job.objects.in_lane(job.host_id, job.pool_uuid)
+    waiting = list(lane.filter(state=State.QUEUED, id__gt=job.pk).order_by("id"))
+    before = blockers_of(waiting)
+    return [other for other in waiting if any(blocker.pk == job.pk for blocker in before[other.pk])]
+
+
+@require_POST
+def cancel(request: HttpRequest, pk: int) -> HttpResponse:
+    job = visible_or_404(request, filters.with_pool(Job.objects.all()), pk=pk)
+    try:
+        _require_cancel(request, job)
+    except PermissionDenied as error:
+        if not request.htmx:
+            raise
+        return for_htmx(request, get_resolver().resolve_error_handler(403)(request, exception=error))
+    if job.state == State.CANCELLED or _cancel(request, job):
+        return for_htmx(request, see(job.get_absolute_url()))
+    job.refresh_from_db()
+    refused = "It was too late to cancel it: it has ended." if not job.is_active else ""
+    refused = refused or f"It began already. {cancel_of(request, job).off}"
+    return for_htmx(request, _job_page(request, job, refused=refused))
+
+
+def _require_cancel(request: HttpRequest, job: Job) -> None:
+    if job.requested_by_id == request.user.pk:
+        return
+    require(
+        request,
+        cancel_right(job),
+        action="job.cancel",
+        host_id=job.host_id,
+        pool_uuid=job.pool_uuid,
+        object_text=job.title,
+    )
+
+
+def _cancel(request: HttpRequest, job: Job) -> bool:
+    with transaction.atomic():
+        if not move(job, from_state=State.QUEUED, to_state=State.CANCELLED):
+            return False
+        job.log(f"cancelled by {request.user.get_username()}")
+        audit.record(
+            "job.cancel",
+            audit.Outcome.DONE,
+            actor=request.user,
+            right=cancel_right(job),
+            object_text=job.title,
+            host_id=job.host_id,
+            pool_uuid=job.pool_uuid,
+            volume_name=job.volume_name,
+            job_id=job.pk,
+            address=audit.address_of(request),
+        )
+        transaction.on_commit(lambda: ring_next(job))
+    return True
+
+
+@require_POST
+def acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
+    """The person has seen how the job ended, so its notice goes. That of somebody else's job is not theirs."""
+    job = visible_or_404(request, Job.objects.all(), pk=pk)
+    mine = Job.objects.filter(pk=job.pk, requested_by=request.user, acknowledged_at=None)
+    mine.exclude(state__in=Job.ACTIVE).update(acknowledged_at=timezone.now())
+    back = request.POST.get("next", "")
+    if not url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure()):
+        back = reverse("jobs:list")
+    return HttpResponse() if request.htmx else see(back)
+
+
+@require_safe
+def strip(request: HttpRequest) -> HttpResponse:
+    response = render(request, "jobs/_strip.html")
+    response["Cache-Control"] = "private, no-cache"
+    return response

@@ -1,0 +1,212 @@
+"""A job as pages show it: state, figures, what it waits for. Reads rows only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.db.models import Q
+from django.utils import timezone
+
+from storagemgr.access.scopes import Actor, scope
+from storagemgr.jobs.models import Job, JobLock
+from storagemgr.jobs.operations import REGISTRY, Operation
+from storagemgr.messages import Message, message
+from storagemgr.templatetags.storage import size
+
+State = Job.State
+NBSP = "\N{NO-BREAK SPACE}"
+UNITS = (("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+# state -> class and icon of its badge
+LOOKS = {
+    State.QUEUED: ("", "hourglass-split"),
+    State.RUNNING: ("info", "arrow-repeat"),
+    State.SUCCEEDED: ("ok", "check-circle"),
+    State.FAILED: ("bad", "exclamation-octagon"),
+    State.CANCELLED: ("", "dash-circle"),
+    State.INTERRUPTED: ("warn", "question-circle"),
+}
+NOT_TAKEN = timedelta(seconds=15)
+
+
+def duration(value: timedelta | int) -> str:
+    """The two largest units: "1 min 39 s", "3 h 5 min", "42 s"."""
+    rest = max(0, int(value.total_seconds() if isinstance(value, timedelta) else value))
+    parts = []
+    for unit, seconds in UNITS:
+        number, rest = divmod(rest, seconds)
+        if parts or number:
+            parts.append(f"{number}{NBSP}{unit}{'s' if unit == 'day' and number > 1 else ''}")
+    return " ".join(part for part in parts[:2] if not part.startswith(f"0{NBSP}")) or f"0{NBSP}s"
+
+
+def ordinal(number: int) -> str:
+    if number <= len(ORDINALS):
+        return ORDINALS[number - 1]
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """The job that ends last before this one's turn; None to a person who may not see it."""
+
+    job: Job | None
+    place: int
+
+    @property
+    def place_word(self) -> str:
+        return ordinal(self.place)
+
+
+class Stage(NamedTuple):
+    """A line of the list of steps. `look`: "done", "now", "bad", or "" for what is still to come."""
+
+    title: str
+    look: str = ""
+    detail: str = ""
+
+
+@dataclass
+class ShownJob:
+    job: Job
+    ahead: Ahead | None = None
+    now: datetime = field(default_factory=timezone.now)
+
+    @property
+    def operation(self) -> Operation | None:
+        """None for a job of an operation that an older version declared."""
+        return REGISTRY.get(self.job.operation)
+
+    @property
+    def tone(self) -> str:
+        return LOOKS[State(self.job.state)][0]
+
+    @property
+    def icon(self) -> str:
+        return LOOKS[State(self.job.state)][1]
+
+    @property
+    def is_working(self) -> bool:
+        return self.job.state in (State.RUNNING, State.INTERRUPTED)
+
+    @property
+    def percent(self) -> int | None:
+        return self.job.percent if self.job.state == State.RUNNING else None
+
+    @property
+    def elapsed(self) -> str:
+        return duration(self.job.elapsed)
+
+    @property
+    def waited(self) -> str:
+        time = (self.job.started_at or self.job.finished_at or self.now) - self.job.created_at
+        return duration(time) if time >= timedelta(seconds=1) else "less than a second"
+
+    @property
+    def left(self) -> str:
+        """How long it still takes, "" where nobody can know."""
+        seconds = self.job.seconds_left if self.job.state == State.RUNNING else None
+        return duration(seconds) if seconds else ""
+
+    @property
+    def done_about(self) -> datetime | None:
+        seconds = self.job.seconds_left if self.job.state == State.RUNNING else None
+        return self.now + timedelta(seconds=seconds) if seconds else None
+
+    @property
+    def error(self) -> Message:
+        return message(self.job.error_code or "unknown")
+
+    @property
+    def is_host_text(self) -> bool:
+        """Whether `error_text` are libvirt's words; those of our own codes are sentences for people."""
+        return self.job.error_code not in ("changed_since", "target_gone", "not_permitted_any_more")
+
+    @property
+    def steps(self) -> list[Stage]:
+        job = self.job
+        if job.state == State.QUEUED:
+            return [Stage("Waits for its turn", "now"), Stage("Check again"), Stage("Do it"), Stage("Done")]
+        if job.state == State.CANCELLED:
+            return [Stage("Cancelled while it waited", "bad", self.waited)]
+        is_checked = bool(job.daemon or job.step)
+        steps = [Stage("Waited for its turn", "done", self.waited if job.started_at else "")]
+        if not is_checked:
+            return [
+                *steps,
+                Stage("Check again", "bad" if job.state == State.FAILED else "now"),
+                *self._to_come(),
+            ]
+        steps.append(Stage("Checked again", "done", "right, target, state"))
+        return [*steps, self._work(), *self._looked(), *self._to_come()]
+
+    def _work(self) -> Stage:
+        job, title = self.job, self.job.step or "Do it"
+        if job.state == State.RUNNING:
+            rate = f", {size(job.rate)}/s" if job.rate else ""
+            return Stage(
+                title, "now", f"{self.percent}{NBSP}%{rate}" if self.percent is not None else self.elapsed
+            )
+        is_done = job.state == State.SUCCEEDED and not job.is_recovered
+        return Stage(title, "done" if is_done else "bad", "its worker died" if job.finding else self.elapsed)
+
+    def _looked(self) -> list[Stage]:
+        if self.job.state == State.INTERRUPTED:
+            return [Stage("Look at the host how it ended", "now")]
+        return [Stage("Looked at the host how it ended", "done")] if self.job.finding else []
+
+    def _to_come(self) -> list[Stage]:
+        if self.job.state == State.FAILED:
+            return []
+        return [Stage("Done", "done" if self.job.state == State.SUCCEEDED else "")]
+
+    @property
+    def is_not_taken(self) -> bool:
+        """Its turn has come, yet no worker took it."""
+        return self.ahead is None and self.now - self.job.created_at > NOT_TAKEN
+
+
+def shown(user: Actor, jobs: Sequence[Job]) -> list[ShownJob]:
+    """Two queries for all that wait together, however many they are."""
+    before = blockers_of([job for job in jobs if job.state == State.QUEUED])
+    seen = scope(user, "pool.view")
+    found = []
+    for job in jobs:
+        ahead = None
+        if earlier := before.get(job.pk):
+            last = earlier[-1]
+            is_seen = seen.covers(last.host_id, last.pool_uuid)
+            ahead = Ahead(last if is_seen else None, len(earlier) + 1)
+        found.append(ShownJob(job, ahead))
+    return found
+
+
+def blockers_of(waiting: Sequence[Job]) -> dict[int, list[Job]]:
+    """What Job.blockers() says of each, by the job's id."""
+    lanes = Q(pk__in=[])
+    for host_id, pool_uuid in {(job.host_id, job.pool_uuid) for job in waiting}:
+        lanes |= Q(host_id=host_id, pool_uuid=pool_uuid)
+    active = (
+        list(Job.objects.active().filter(lanes).prefetch_related("locks").order_by("id")) if waiting else []
+    )
+    locks = {job.pk: list(job.locks.all()) for job in active}
+    return {job.pk: [other for other in active if _is_before(other, job, locks)] for job in waiting}
+
+
+def _is_before(other: Job, job: Job, locks: dict[int, list[JobLock]]) -> bool:
+    is_same_lane = (other.host_id, other.pool_uuid) == (job.host_id, job.pool_uuid)
+    if other.pk >= job.pk or not is_same_lane:
+        return False
+    if job.is_exclusive or other.is_exclusive:
+        return True
+    return any(
+        _volume(mine) == _volume(theirs) and (mine.is_write or theirs.is_write)
+        for mine in locks.get(job.pk, [])
+        for theirs in locks[other.pk]
+    )
+
+
+def _volume(lock: JobLock) -> tuple[object, ...]:
+    return lock.host_id, lock.pool_uuid, lock.volume_name

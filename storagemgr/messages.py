@@ -1,0 +1,210 @@
+"""What people read when something went wrong: one table from the code of an error to words.
+
+The codes are those of storagemgr.virt.errors and our own. libvirt's own text is shown beside these words, never
+in their place.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Message:
+    """`title`: what failed and why. `left`: what is left behind, "" when that cannot be said. `hint`: what next."""
+
+    title: str
+    hint: str
+    left: str = ""
+
+
+NOTHING_CHANGED = "Nothing was changed."
+NOTHING_MADE = "Nothing was made."
+
+MESSAGES = {
+    # The way to the host
+    "host_unreachable": Message(
+        "The host cannot be reached.",
+        "Check that it runs and that libvirt listens there. The host is tried again by itself.",
+    ),
+    "connection_lost": Message(
+        "The connection to libvirt broke.",
+        "Ask again when the host answers.",
+        "libvirt may have gone on by itself; look at the pool first.",
+    ),
+    "auth_failed": Message(
+        "The host did not accept who we are.",
+        "The key or password of this host has to be set right by an administrator.",
+        NOTHING_CHANGED,
+    ),
+    "denied": Message(
+        "libvirt on the host refuses this to our account.",
+        "Who runs the host can allow it: the group libvirt, or a polkit rule.",
+        NOTHING_CHANGED,
+    ),
+    # Names
+    "no_pool": Message(
+        "The pool is not on the host any more.",
+        "Somebody removed it outside this program. The list shows what is there now.",
+    ),
+    "no_volume": Message(
+        "The volume is not in the pool any more.",
+        "Somebody deleted or renamed it outside this program. The list shows what is there now.",
+    ),
+    "no_domain": Message(
+        "The VM is not on the host any more.", "Somebody removed it. The list shows what is there now."
+    ),
+    "volume_exists": Message(
+        "The pool has a volume of this name already.", "Choose another name.", NOTHING_MADE
+    ),
+    "name_taken": Message(
+        "Another pool of the host has this name or UUID.", "Choose another name.", NOTHING_MADE
+    ),
+    "bad_name": Message(
+        "The host does not take this name.",
+        "Use letters, digits and . _ + @ - only, with a letter or digit first.",
+        NOTHING_MADE,
+    ),
+    "source_conflict": Message(
+        "Another pool uses this storage already.",
+        "Use that pool. Two pools on one storage would show the same data twice.",
+        NOTHING_MADE,
+    ),
+    # States
+    "pool_inactive": Message("The pool is stopped.", "Start it, then ask again.", NOTHING_CHANGED),
+    "pool_active": Message("The pool is running.", "Stop it, then ask again.", NOTHING_CHANGED),
+    "pool_busy": Message(
+        "The pool is busy with work that this program did not start.",
+        "Somebody copies or writes there, with virsh for example. Ask again when that is done.",
+        NOTHING_CHANGED,
+    ),
+    "volume_busy": Message(
+        "The volume is busy with work that this program did not start.",
+        "Somebody copies or writes it, with virsh for example. Ask again when that is done.",
+        NOTHING_CHANGED,
+    ),
+    "volume_in_use": Message(
+        "A VM uses the volume.",
+        "Shut the VM down or detach the disk there, then ask again.",
+        NOTHING_CHANGED,
+    ),
+    # The storage itself
+    "no_space": Message(
+        "There is no space left.",
+        "Free some or choose another pool, then ask again.",
+        "libvirt removes what it had begun to write.",
+    ),
+    "not_found_on_host": Message(
+        "A file, directory or device is missing on the host.",
+        "libvirt's own words name it. Check the path, the mount or the cable.",
+    ),
+    "permission_on_host": Message(
+        "The host does not allow access to a file or device.",
+        "It may be mounted read-only or belong to somebody else. libvirt's own words name it.",
+    ),
+    "not_empty": Message(
+        "The directory is not empty.",
+        "Delete what is in it, also what libvirt does not list, then ask again.",
+        NOTHING_CHANGED,
+    ),
+    "busy_on_host": Message(
+        "Something on the host holds the storage.",
+        "A mount, a VM or another program uses it. Release it there, then ask again.",
+    ),
+    "exists_on_host": Message(
+        "Something of this name is on the host already.",
+        "Choose another name, or remove it there if nobody needs it.",
+        "It was not overwritten.",
+    ),
+    "io_error": Message(
+        "The storage failed while it was read or written.",
+        "Check the disk, the server or the network behind the pool before you ask again.",
+        "Do not trust what was being written.",
+    ),
+    "program_missing": Message(
+        "The host lacks a program that libvirt needs for this.",
+        "libvirt's own words name it. Who runs the host can install it.",
+        NOTHING_CHANGED,
+    ),
+    "command_failed": Message(
+        "A program that libvirt ran on the host failed.",
+        "Its last words stand below; they mostly say what to put right.",
+        "Refresh the pool to see what it left.",
+    ),
+    "already_formatted": Message(
+        "There is a file system or a label on the device already.",
+        "Check that it is the right device. If its data may go, clear it there, then ask again.",
+        "It was not overwritten.",
+    ),
+    "needs_build": Message(
+        "The storage is not prepared, or it is not what the pool expects.",
+        "Build the pool, or correct its source.",
+        NOTHING_CHANGED,
+    ),
+    "secret_missing": Message(
+        "The host does not have the password or key of this storage.",
+        "Who runs the host can set the libvirt secret that the pool or volume names.",
+        NOTHING_CHANGED,
+    ),
+    "too_many_volumes": Message(
+        "The pool has more volumes than libvirt can list.",
+        "libvirt lists at most 16,384. Move some to another pool.",
+    ),
+    # What libvirt thinks of the request
+    "no_support": Message(
+        "libvirt on this host cannot do this with this type of pool.",
+        "Another type of pool, or a newer libvirt, may.",
+        NOTHING_CHANGED,
+    ),
+    "invalid": Message(
+        "libvirt did not accept what it was asked.",
+        "Its own words say which part. Change that and ask again.",
+        NOTHING_CHANGED,
+    ),
+    "xml_invalid": Message(
+        "libvirt did not accept the description that it was given.",
+        "Its own words say which part. Change that and ask again.",
+        NOTHING_CHANGED,
+    ),
+    "unknown": Message(
+        "libvirt refused, for a reason that this program does not know.",
+        "Its own words stand below.",
+        "Refresh the pool to see what it left.",
+    ),
+    # Our own
+    "internal": Message(
+        "This program made a mistake.",
+        "Tell an administrator the number of the job: the log of the workers says more.",
+        "libvirt may have done a part; look at the pool before you ask again.",
+    ),
+    "not_permitted_any_more": Message(
+        "The right to do this was taken away while the job waited.",
+        "Ask an administrator, or somebody who still may.",
+        NOTHING_CHANGED,
+    ),
+    "target_gone": Message(
+        "It is not there any more.",
+        "Somebody removed it while the job waited. The list shows what is there now.",
+    ),
+    "changed_since": Message(
+        "It changed since you looked.", "Look at it again before you go on.", NOTHING_CHANGED
+    ),
+    "held": Message("Another job has it.", "Wait until that job ends, then ask again.", NOTHING_CHANGED),
+    "nothing_done": Message("It was not done: its worker died.", "Ask again.", NOTHING_CHANGED),
+    "end_unknown": Message(
+        "Its worker died, and how it ended cannot be known.", "Look at the pool before you ask again."
+    ),
+    "copy_vanished": Message(
+        "Its worker died, and what it was making is not there.", "Ask again.", "Nothing was left behind."
+    ),
+    "unverified": Message(
+        "libvirt was restarted in the middle of it.",
+        "Open it to accept it or to delete it, then ask again.",
+        "It looks whole and may not be, so it is marked as unverified and cannot be used.",
+    ),
+}
+
+
+def message(code: str) -> Message:
+    return MESSAGES.get(code) or Message(
+        f"It failed with the code “{code}”, which this program has no words for.",
+        "Look at the log below, and at the pool before you ask again.",
+    )

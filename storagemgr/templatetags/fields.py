@@ -1,0 +1,19 @@
+from django import forms, template
+from django.forms import BoundField
+from django.utils.safestring import SafeString
+
+register = template.Library()
+
+
+@register.filter
+def control(field: BoundField) -> SafeString:
+    """The input of a field, dressed. Django adds aria-invalid and aria-describedby by itself."""
+    widget = field.field.widget
+    if isinstance(widget, forms.CheckboxInput):
+        css = "form-check-input"
+    else:
+        css = "form-select" if isinstance(widget, forms.Select) else "form-control"
+    attrs: dict[str, str | bool] = {"class": f"{css} is-invalid" if field.errors else css}
+    if widget.attrs.get("placeholder") == str(field.label):
+        attrs["placeholder"] = False
+    return field.as_widget(attrs=attrs)
