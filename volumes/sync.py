@@ -30,7 +30,7 @@ from volumes.models import DiskUse, Volume
 VOLUMES_S = 25.0
 USES_S = 5.0
 BUDGET_S = 3.0  # so that the states of the other pools stay fresh
-READING_ENDS_S = 15.0  # no pool's volumes are begun later: with VOLUMES_S that stays below the task's limit
+READING_ENDS_S = 12.0  # no pool is begun later: with VOLUMES_S and USES_S that is below the task's limit
 USES_PERIOD = timedelta(seconds=10)
 BATCH = 1000
 

@@ -156,3 +156,45 @@ def test_the_same_pool_uuid_on_two_hosts_is_two_rows(host, read, new_pool, daemo
     twin = Host.objects.create(name="twin", mode=host.mode, socket=str(daemon.socket))
     read_host(twin)
     assert Pool.objects.filter(uuid=UUID(uuid)).count() == 2
+
+
+def test_a_careful_reading_asks_each_pool_and_finds_no_new_one(host, read, new_pool, virsh):
+    gone, stays = new_pool(), new_pool()
+    read()
+    later = timezone.now() + timedelta(minutes=1)
+    Host.objects.filter(pk=host.pk).update(is_careful=True, list_failures=2, next_list_at=later)
+    virsh("pool-destroy", gone)
+    virsh("pool-undefine", gone)
+    virsh("pool-autostart", stays)
+    new = new_pool()
+    assert read().is_careful
+    assert {str(pool.uuid) for pool in Pool.objects.all()} == {stays}
+    assert pool_row(stays).autostart
+    Host.objects.filter(pk=host.pk).update(next_list_at=timezone.now())
+    listed = read()
+    assert (listed.is_careful, listed.list_failures, listed.next_list_at) == (False, 0, None)
+    assert Pool.objects.filter(uuid=new).exists()
+
+
+def test_a_pool_that_does_not_answer_is_asked_again_after_a_growing_while(read, new_pool):
+    uuid = new_pool()
+    read()
+    pool, waits = pool_row(uuid), []
+    for _ in range(11):
+        sync._write_unreachable(pool)
+        waits.append(round((pool.next_try_at - timezone.now()).total_seconds()))
+    assert waits == [10, 20, 40, 80, 160, 320, 640, 1280, 2560, 3600, 3600]
+
+
+def test_an_unreachable_pool_is_left_alone_until_its_time_comes(host, read, new_pool):
+    uuid = new_pool()
+    read()
+    later = timezone.now() + timedelta(minutes=1)
+    Pool.objects.filter(uuid=uuid).update(unreachable_since=timezone.now(), failures=3, next_try_at=later)
+    Host.objects.filter(pk=host.pk).update(is_careful=True)
+    read()
+    assert pool_row(uuid).failures == 3
+    Pool.objects.filter(uuid=uuid).update(next_try_at=timezone.now())
+    read()
+    assert (pool_row(uuid).unreachable_since, pool_row(uuid).failures) == (None, 0)
+    assert not read().is_careful
