@@ -7,6 +7,7 @@ nothing else is stopped for it.
 
 import os
 import re
+import select
 import selectors
 import signal
 import subprocess
@@ -31,11 +32,15 @@ def never() -> bool:
 
 @dataclass
 class Service:
-    """`unless` holds a start back while it is true: somebody else does this service's work."""
+    """`unless` holds a start back while it is true: somebody else does this service's work.
+
+    The first start comes `delay_s` after the supervisor's, to leave the processors to what is awaited.
+    """
 
     name: str
     argv: Sequence[str]
     once: bool = False
+    delay_s: float = 0
     backs_others: bool = False  # stopped after those that need it
     unless: Callable[[], bool] = never
     env: dict[str, str] = field(default_factory=dict)
@@ -43,7 +48,7 @@ class Service:
     process: subprocess.Popen[bytes] | None = None
     failures: int = 0
     started_at: float = 0.0
-    start_at: float | None = 0.0  # None: not to be started (again)
+    start_at: float | None = None  # None: not to be started (again)
     unfinished_line: bytes = b""
 
     @property
@@ -73,6 +78,14 @@ class Log:
         self.width = max(len(name) for name in names)
         self.colours = {name: _COLOURS[place % len(_COLOURS)] for place, name in enumerate(names)}
         self.is_coloured = output.isatty() and "NO_COLOR" not in os.environ
+        self.terminal = select.poll()
+        if output.isatty():
+            self.terminal.register(output, 0)
+
+    @property
+    def has_lost_its_terminal(self) -> bool:
+        """SIGHUP reaches only the session's leader; when that is make, it goes on waiting for us."""
+        return bool(self.terminal.poll(0))
 
     def write(self, name: str, text: str) -> None:
         prefix = f"{time.strftime('%H:%M:%S')} {name.ljust(self.width)} | "
@@ -84,7 +97,6 @@ class Log:
         try:
             print(text, file=self.output, flush=True)
         except OSError:
-            # The terminal or the pipe is gone. SIGHUP, if it is meant to end us, comes by itself.
             self.output = open(os.devnull, "w")  # noqa: SIM115
 
 
@@ -97,11 +109,15 @@ class Supervisor:
         self.stop_signals = 0
 
     def run(self, is_ready: Callable[[], bool], when_ready: Callable[[], None]) -> None:
-        """Returns after a SIGINT, SIGTERM or SIGHUP, when everything has ended."""
+        """Returns after a SIGINT, SIGTERM or SIGHUP, or without its terminal, when everything has ended."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
+            # Under nohup SIGHUP is ignored, and stays so.
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._on_signal)
+        for service in self.services:
+            service.start_at = time.monotonic() + service.delay_s
         waits = True
-        while not self.stop_signals:
+        while not (self.stop_signals or self.log.has_lost_its_terminal):
             self._start_due()
             self._read_output()
             self._notice_ends()

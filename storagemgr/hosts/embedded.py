@@ -87,14 +87,17 @@ def make_examples(host: Host) -> None:
 
     Once in the life of the host's row, so that what was removed does not come back.
     """
-    directory = settings.DATA_DIR / "examples"
-    write_example_files(directory)
+    write_example_files(settings.DATA_DIR / "examples")
     with connect(host.uri) as connection:
-        offer_pool(connection, EXAMPLES, directory)
-        if host.mode == "session":
-            offer_pool(connection, "default", settings.DATA_DIR / "images")
+        for name, directory in offered_pools(host.mode).items():
+            offer_pool(connection, name, directory)
     host.examples_made_at = timezone.now()
     host.save(update_fields=["examples_made_at"])
+
+
+def offered_pools(mode: str) -> dict[str, Path]:
+    examples = {EXAMPLES: settings.DATA_DIR / "examples"}
+    return examples | ({"default": settings.DATA_DIR / "images"} if mode == "session" else {})
 
 
 def write_example_files(directory: Path) -> None:

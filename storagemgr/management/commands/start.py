@@ -10,6 +10,7 @@ from typing import TextIO
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
+from django.urls import reverse
 
 from storagemgr import first_start
 from storagemgr.hosts import embedded
@@ -42,7 +43,7 @@ class Command(BaseCommand):
     def answers(self) -> bool:
         page = http.client.HTTPConnection(self.address, self.port, timeout=1)
         try:
-            page.request("GET", settings.STATIC_URL)
+            page.request("GET", reverse(settings.LOGIN_URL))
             return page.getresponse().status < 500
         except (OSError, http.client.HTTPException):
             return False
@@ -106,8 +107,16 @@ def backing_services() -> list[Service]:
     # Ours is the only daemon that a client of ours should find or wait for.
     if settings.EMBEDDED_HOST and (daemon := embedded.daemon_to_run()):
         os.environ["LIBVIRT_AUTOSTART"] = "0"
-        services.append(Service("libvirtd", [daemon], backs_others=True, unless=embedded.is_served))
+        services.append(libvirtd(daemon))
     return services
+
+
+def libvirtd(program: str) -> Service:
+    """Its log goes to a file of this run: each client that leaves and each program that is not there is a line."""
+    log = settings.DATA_DIR / "libvirtd.log"
+    log.unlink(missing_ok=True)
+    errors = {"LIBVIRT_LOG_OUTPUTS": f"4:file:{log}"}
+    return Service("libvirtd", [program], backs_others=True, unless=embedded.is_served, env=errors)
 
 
 def redis() -> Service:
@@ -128,6 +137,7 @@ def redis() -> Service:
         "maxmemory-policy": "noeviction",
         "save": "",
         "loglevel": "warning",
+        "logfile": "redis.log",
     }
     arguments = [part for name, value in options.items() for part in (f"--{name}", value)]
     return Service("redis", [server, *arguments], backs_others=True)
@@ -139,19 +149,22 @@ def own_services(bind: str, number: int) -> list[Service]:
     listen = ["--host", bind, "--port", str(number)]
     services = [
         Service("web", python_module(web, *listen, "storagemgr.wsgi:application")),
-        Service("jobs", worker("jobs", "-c", jobs)),
-        Service("sync", worker("sync", "-c", sync)),
+        worker("jobs", "-c", jobs),
+        worker("sync", "-c", sync),
         # The clock keeps its one entry in memory: a schedule file can be left broken by a kill.
-        Service("tick", worker("tick", "-P", "solo", "-B", "-S", "celery.beat:Scheduler")),
+        worker("tick", "-P", "solo", "-B", "-S", "celery.beat:Scheduler"),
     ]
     if settings.EMBEDDED_HOST:
-        services.append(Service("setup", [sys.executable, "manage.py", "embed_host"], once=True))
+        services.append(Service("setup", [sys.executable, "manage.py", "embed_host"], once=True, delay_s=1))
     return services
 
 
-def worker(queue: str, *options: str) -> list[str]:
+def worker(queue: str, *options: str) -> Service:
     common = "celery --quiet -A storagemgr worker --without-gossip --without-mingle -l WARNING"
-    return python_module(common, "-Q", queue, "-n", f"{queue}@%h", *options)
+    argv = python_module(common, "-Q", queue, "-n", f"{queue}@%h", *options)
+    # As root it is meant: the system's libvirt lets nobody else in. The other is about late acknowledgement.
+    known = "ignore:You're running the worker with superuser,ignore:::celery.worker.consumer.consumer"
+    return Service(queue, argv, delay_s=1, env={"PYTHONWARNINGS": known})
 
 
 def python_module(words: str, *arguments: str) -> list[str]:
