@@ -12,7 +12,7 @@ document.addEventListener("securitypolicyviolation", (e) => window.breaches.push
 window.bornAt = Math.random();
 """
 # A failed request of a poll is the test's own doing: the server was stopped, or the page moved on.
-HARMLESS = ("Failed to load resource", "net::ERR_")
+HARMLESS = ("Failed to load resource", "net::ERR_", "Failed to fetch")
 
 
 class Browsing:

@@ -54,7 +54,7 @@ def pool(daemon: PrivateDaemon, images: Path, stack: Stack) -> Callable[[], Pool
         with connect(daemon.uri) as connection:
             uuid_ = virt_pools.define(connection, virt_pools.dir_pool_xml("images", str(images)))
             virt_pools.start(connection, uuid_)
-        return wait_for(Pool.objects.select_related("host").filter(uuid=uuid_).first, 20, stack.log("sync"))
+        return wait_for(Pool.objects.select_related("host").filter(uuid=uuid_).first, 60, stack.log("sync"))
 
     return start
 

@@ -1,6 +1,6 @@
 """Every page in a real browser: live, reachable, within the content policy, readable at any width."""
 
-import signal
+import http.client
 import subprocess
 import threading
 import time
@@ -46,7 +46,7 @@ def test_signing_in_and_out(browsing, row, operator):
     expect(page.get_by_label("Username")).to_have_value("olga")
     page.locator("input[type=password]").fill("correct horse 42")
     page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("link", name="images")).to_be_visible()
+    expect(page.get_by_role("link", name="images", exact=True)).to_be_visible()
     page.locator("summary.sm-who").click()
     page.get_by_role("button", name="Sign out").click()
     page.goto("/")
@@ -94,8 +94,6 @@ def test_a_double_click_is_one_job(browsing, row, operator):
 
 def test_two_people_want_one_volume(browsing, row, make_user, stack):
     """Delete and clone at the same moment: one wins, the other reads who holds it."""
-    import http.client
-
     volume = volume_row("one.img")
     # The workers must not end the first job before the second is asked for.
     stack.kill("jobs")
@@ -159,10 +157,9 @@ def load_time(page):
 def test_a_server_that_is_gone_is_said_and_found_again(browsing, row, stack, operator):
     page = browsing.as_(operator)
     page.goto("/")
-    stack.processes["web"].send_signal(signal.SIGKILL)
     stack.kill("web")
     expect(page.locator("#lost")).to_be_visible(timeout=20_000)
-    expect(page.get_by_role("link", name="images")).to_be_visible()
+    expect(page.get_by_role("link", name="images", exact=True)).to_be_visible()
     stack.start("web")
     page.locator("#lost [data-retry]").click()
     expect(page.locator("#lost")).to_be_hidden(timeout=20_000)
@@ -173,7 +170,7 @@ def test_open_menus_focus_and_typing_survive_updates(browsing, row, daemon, oper
     page.goto("/")
     page.locator("main input[type=search]").first.fill("ima")
     page.locator("#jobs-drawer > summary").click()
-    link = page.get_by_role("link", name="images").first
+    link = page.get_by_role("link", name="images", exact=True).first
     link.focus()
     virsh(daemon, "pool-autostart", "images")
     virsh(daemon, "vol-create-as", "images", "three.img", "1M")
