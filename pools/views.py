@@ -109,6 +109,6 @@ def operations_of(found: Pool) -> list[Operation]:
 def operate(request: HttpRequest, pk: int, slug: str) -> HttpResponse:
     found = visible_or_404(request, Pool.objects.select_related("host"), pk=pk)
     operation = REGISTRY.get(f"pool.{slug.replace('-', '_')}")
-    if operation is None:
+    if operation is None or operation.slug != slug:
         raise Http404
     return operation_page(request, operation, found, cancel_url=found.get_absolute_url())

@@ -1,11 +1,8 @@
 """The filters of the volume lists. Each count is one query that an index answers."""
 
-from collections.abc import Sequence
-from typing import Any
-
 import django_filters
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 
 from pools.filters import Q_LIMIT
 from storagemgr.listing import Chip, chips
@@ -23,17 +20,12 @@ IN_USE = Q(pk__in=DiskUse.objects.filter(volume__isnull=False).order_by().values
 BY_STATE = {"used": IN_USE, "unused": ~IN_USE, "unverified": Q(unverified_since__isnull=False)}
 
 
-class VolumeFilter(django_filters.FilterSet):
+class VolumeSearch(django_filters.FilterSet):
     q = django_filters.CharFilter(method="search", max_length=Q_LIMIT)
-    format = django_filters.MultipleChoiceFilter(distinct=False)
 
     class Meta:
         model = Volume
         fields: list[str] = []
-
-    def __init__(self, *args: Any, formats: Sequence[tuple[str, str]], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.filters["format"].extra["choices"] = formats
 
     def search(self, volumes: QuerySet[Volume], name: str, value: str) -> QuerySet[Volume]:
         """By the volume's name or by a VM's."""
@@ -41,9 +33,23 @@ class VolumeFilter(django_filters.FilterSet):
         return volumes.filter(Q(name__icontains=value) | Q(pk__in=uses.values("volume")))
 
 
-def formats_of(volumes: QuerySet[Volume]) -> dict[str, int]:
-    """Format -> how many, from the index alone; their sum is the number of volumes."""
-    return dict(volumes.order_by("format").values_list("format").annotate(Count("pk")))
+class VolumeFilter(VolumeSearch):
+    format = django_filters.MultipleChoiceFilter(distinct=False)
+
+    def __init__(self, data: QueryDict, queryset: QuerySet[Volume]) -> None:
+        super().__init__(data, queryset=queryset)
+        searched = VolumeSearch(data, queryset=queryset).qs
+        # Format -> how many, from the index alone when nothing is searched.
+        self.formats = dict(searched.order_by("format").values_list("format").annotate(Count("pk")))
+        ticked = {name for name in data.getlist("format") if name.isprintable()}
+        self.format_choices = [(name, name) for name in sorted(ticked.union(self.formats)) if name]
+        self.filters["format"].extra["choices"] = self.format_choices
+
+    @property
+    def count(self) -> int:
+        """How many volumes match, without another query."""
+        chosen = self.form.cleaned_data.get("format") if self.form.is_valid() else None
+        return sum(self.formats.get(name, 0) for name in chosen or self.formats)
 
 
 def state_chips(request: HttpRequest, volumes: QuerySet[Volume], total: int) -> list[Chip]:

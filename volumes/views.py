@@ -51,12 +51,9 @@ def of_pool(request: HttpRequest, pk: int) -> HttpResponse:
 
 def listing(request: HttpRequest, volumes: QuerySet[Volume], pool: Pool | None = None) -> dict[str, Any]:
     """The page of rows that the URL asks for, with its filters. `volumes` may be a hundred thousand."""
-    q = request.GET.get("q", "").replace("\0", "")
-    formats = filters.formats_of(volumes)
-    choices = [(name, name) for name in formats if name]
-    matching = filters.VolumeFilter(request.GET, queryset=volumes, formats=choices).qs
-    is_narrowed = bool(q.strip() or request.GET.getlist("format"))
-    chips = filters.state_chips(request, matching, matching.count() if is_narrowed else sum(formats.values()))
+    chosen = filters.VolumeFilter(request.GET, queryset=volumes)
+    matching = chosen.qs
+    chips = filters.state_chips(request, matching, chosen.count)
     state = next(chip for chip in chips if chip.is_on)
     sort = sort_key(request, filters.SORTS, filters.DEFAULT_SORT)
     rows = ordered(filters.in_state(matching, state.value), sort, filters.SORTS)
@@ -72,10 +69,9 @@ def listing(request: HttpRequest, volumes: QuerySet[Volume], pool: Pool | None =
         "page": page,
         "sort": sort,
         "chips": chips,
-        "menus": [menu(request, "format", "Format", choices)],
-        "q": q,
+        "menus": [menu(request, "format", "Format", chosen.format_choices)],
+        "q": request.GET.get("q", ""),
         "is_filtered": is_filtered(request),
-        "total": sum(formats.values()),
     }
 
 
@@ -140,7 +136,7 @@ def sentence_of(found: Volume) -> tuple[str, str]:
 def operate(request: HttpRequest, pk: int, slug: str) -> HttpResponse:
     found = visible_or_404(request, Volume.objects.select_related("pool__host"), pk=pk)
     operation = REGISTRY.get(f"volume.{slug.replace('-', '_')}")
-    if operation is None or operation.target is not Volume:
+    if operation is None or operation.slug != slug or operation.target is not Volume:
         raise Http404
     return operation_page(request, operation, found, cancel_url=found.get_absolute_url())
 

@@ -78,6 +78,12 @@ def printable(value: object) -> str:
     return r"\x20" * start + inner[start:end] + r"\x20" * (len(inner) - max(start, end))
 
 
+@register.filter
+def printable_lines(value: object) -> str:
+    """Text of several lines, with the same escapes but for line ends and tabs."""
+    return "".join(c if c in "\n\t" else _visible(c) for c in str(value))
+
+
 def _visible(character: str) -> str:
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:

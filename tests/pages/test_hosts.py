@@ -1,0 +1,75 @@
+import pytest
+from django.utils import timezone
+
+pytestmark = pytest.mark.django_db
+
+
+def text_of(response):
+    return " ".join(response.content.decode().replace("\xa0", " ").split())
+
+
+def test_the_list(see, viewer, make_host, make_pool):
+    one = make_host("kvm1", libvirt_version="9.0.0", hypervisor="QEMU", hypervisor_version="7.2.0")
+    make_pool("a", host=one)
+    make_pool("b", host=one)
+    make_host("kvm2", state="silent")
+    text = text_of(see(viewer, "/hosts/"))
+    assert "9.0.0" in text
+    assert "QEMU 7.2.0" in text
+    assert 'aria-label="2 pools on kvm1"' in text
+    assert "Not answering" in text
+
+
+def test_a_grant_on_a_pool_shows_its_host_and_counts_that_pool(see, make_user, make_host, make_pool):
+    host = make_host("kvm1")
+    pool = make_pool("mine", host=host)
+    make_pool("theirs", host=host)
+    olga = make_user("olga", "operator", host=host, pool_uuid=pool.uuid)
+    assert 'aria-label="1 pool on kvm1"' in text_of(see(olga, "/hosts/"))
+    text = text_of(see(olga, f"/hosts/{host.pk}/"))
+    assert "mine" in text
+    assert "theirs" not in text
+
+
+def test_a_host(see, viewer, make_host, make_pool):
+    host = make_host("kvm1", libvirt_version="9.0.0", pool_types={"dir": True, "netfs": True, "zfs": False})
+    make_pool("images", host=host)
+    text = text_of(see(viewer, f"/hosts/{host.pk}/"))
+    assert "Directory, NFS export." in text
+    assert "Not in this libvirt: ZFS." in text
+    assert host.uri in text
+    assert ">images</a>" in text
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"state": "unknown"}, "is being read for the first time"),
+        ({"state": "silent"}, "has not answered since"),
+        (
+            {"state": "down", "error_code": "host_unreachable", "error_text": "No such file"},
+            "cannot be reached",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_host(see, viewer, make_host, fields, words):
+    host = make_host("kvm1", next_read_at=timezone.now(), **fields)
+    text = text_of(see(viewer, f"/hosts/{host.pk}/"))
+    assert words in text
+    if "error_text" in fields:
+        assert fields["error_text"] in text
+
+
+def test_no_host_to_see(see, outsider, host):
+    assert "No host to see" in text_of(see(outsider, "/hosts/"))
+
+
+@pytest.mark.parametrize("path", ["/hosts/", "/hosts/{}/"])
+def test_queries_do_not_grow(see, viewer, host, make_host, make_pool, count_queries, path):
+    url = path.format(host.pk)
+    make_pool("first", host=host)
+    few = count_queries(lambda: see(viewer, url, poll=True))
+    for number in range(20):
+        make_pool(f"more{number}", host=host)
+        make_pool("far", host=make_host(f"h{number}"))
+    assert count_queries(lambda: see(viewer, url, poll=True)) == few
