@@ -155,7 +155,8 @@ def clone(
             copying = executor.submit(pool.createXMLFrom, xml, original, 0)
             done = 0
             while not wait([copying], _POLL_S).done:
-                done = _allocation(watch, pool_uuid, name, done)
+                # File systems give a block back now and then.
+                done = max(done, _allocation(watch, pool_uuid, name, done))
                 yield done
             copying.result()
 
@@ -184,21 +185,45 @@ def is_building(c: Connection, pool_uuid: str, name: str) -> bool:
     """Whether libvirt still writes the volume, or reads it for a copy or wipe.
 
     libvirt has no call that says so. A resize that must fail tells: number 55 while it is busy, else
-    8 or 3 (storageVolResize checks this before anything is done).
+    another one. storageVolResize looks at this first and touches the volume last.
     """
     with _pool(c, pool_uuid, else_code="invalid") as pool:
         volume = pool.storageVolLookupByName(name)
-        if volume.info()[1] <= 1:
-            return False
+        capacity = _capacity(volume)
         try:
-            volume.resize(1, 0)
+            _resize_in_vain(volume, capacity)
         except libvirt.libvirtError as error:
-            if error.get_error_code() in (libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_NO_SUPPORT):
-                return False
-            if error.get_error_code() == libvirt.VIR_ERR_OPERATION_INVALID and pool.isActive():
+            number = error.get_error_code()
+            if number == libvirt.VIR_ERR_OPERATION_INVALID and pool.isActive():
                 return True
+            if number not in _RESIZE_REFUSED:
+                raise
+        if capacity is None:
+            # Gone, or finished since.
+            volume.info()
+        return False
+
+
+_RESIZE_REFUSED = (libvirt.VIR_ERR_INVALID_ARG, libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_OPERATION_FAILED)
+
+
+def _capacity(volume: libvirt.virStorageVol) -> int | None:
+    """None without a file: a volume is listed a moment before, and its capacity is 0 for the next."""
+    try:
+        return int(volume.info()[1])
+    except libvirt.libvirtError as error:
+        if translate(error).code != "no_volume":
             raise
-        raise VirtError("unknown", f"resize of {name!r} to one byte did not fail")
+        return None
+
+
+def _resize_in_vain(volume: libvirt.virStorageVol, capacity: int | None) -> None:
+    if capacity is None or capacity > 1:
+        # Smaller, without the flag that allows it.
+        volume.resize(1, 0)
+    else:
+        # More space than any pool has.
+        volume.resize(2**62, libvirt.VIR_STORAGE_VOL_RESIZE_ALLOCATE)
 
 
 def _check_name(name: str) -> None:

@@ -118,7 +118,8 @@ def test_a_name_that_is_taken(c: Connection, watch: Connection, pool):
     volumes.create(c, pool.uuid, name="one", format="raw", capacity=MIB)
     for format in ("raw", "qcow2"):
         assert code_of(volumes.create, c, pool.uuid, name="one", format=format, capacity=1) == "volume_exists"
-    assert code_of(list, volumes.clone(c, watch, pool.uuid, "one", "one")) == "volume_exists"
+    steps = volumes.clone(c, watch, pool.uuid, "one", "one", on_start=lambda: pytest.fail("started"))
+    assert code_of(list, steps) == "volume_exists"
     pool.write("unseen")
     assert code_of(volumes.create, c, pool.uuid, name="unseen", format="raw", capacity=1) == "exists_on_host"
     assert (pool.path / "unseen").stat().st_size == MIB
