@@ -152,7 +152,7 @@ def own_services(bind: str, number: int) -> list[Service]:
         worker("jobs", "-c", jobs),
         worker("sync", "-c", sync),
         # The clock keeps its one entry in memory: a schedule file can be left broken by a kill.
-        worker("tick", "-P", "solo", "-B", "-S", "celery.beat:Scheduler"),
+        worker("tick", "-P", "solo", "-B", "--scheduler", "celery.beat:Scheduler"),
     ]
     if settings.EMBEDDED_HOST:
         services.append(Service("setup", [sys.executable, "manage.py", "embed_host"], once=True, delay_s=1))
