@@ -246,7 +246,9 @@ def button(operation: Operation, target: Any) -> str:
     noun, _, verb = operation.name.partition(".")
     if noun != target._meta.model_name:
         return f"{verb.capitalize()} the {noun}"
-    return heading(operation, target) if operation.danger is Danger.DESTROYS else operation.title
+    if operation.danger is Danger.DESTROYS:
+        return heading(operation, target)
+    return operation.button or operation.title
 
 
 def form_url(operation: Operation, target: Any) -> str:
