@@ -27,7 +27,7 @@ def caution(row: VolumeRow) -> str:
         name = row.only_vm[0] if row.only_vm else count(len(row.vms), "VM")
         return f"It is in use by {printable(name)}; a second writer would damage it."
     if row.volume.unverified_since:
-        return "Not before it is verified."
+        return "Do not attach it before it is verified."
     if row.children:
         return f"Not for writing: {count(row.children, 'overlay')} would break."
     return ""

@@ -1,6 +1,7 @@
 """How values are written on pages. Built into every template by the settings."""
 
 import unicodedata
+from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
@@ -220,6 +221,13 @@ def message_look(level: str) -> tuple[str, str]:
 def theme_of(request: HttpRequest | None) -> str:
     """None where a page is made without a request: for errors of our own."""
     return theme.chosen(request) if request else "system"
+
+
+@register.filter
+def shared_lock(buttons: Sequence[Any]) -> str:
+    """The one reason why none of the buttons may be pressed, "" when some may or the reasons differ."""
+    reasons = {button.off for button in buttons}
+    return reasons.pop() if len(reasons) == 1 and all(button.is_locked for button in buttons) else ""
 
 
 class Role(NamedTuple):

@@ -53,6 +53,9 @@ def test_a_viewer_reads_who_could(see, viewer, operator, pool):
     assert all(button.is_locked for button in found.values())
     assert found["pool.stop"].off == "You are Viewer here. Operator or more can: olga."
     page = see(viewer, f"/pools/{pool.pk}/")
+    text = text_of(page)
+    assert '<span id="why-locked">You are Viewer here. Operator or more can: olga.</span>' in text
+    assert text.count('aria-describedby="why-locked"') == len(found)
     assert "hx-post" not in page.content.decode().split('<aside id="jobs-strip"')[0]
     assert page.context["create"].is_locked
 
