@@ -1,3 +1,5 @@
+from datetime import datetime
+
 from django.db import models
 from django.urls import reverse
 
@@ -59,6 +61,12 @@ class Volume(models.Model):
     @property
     def host(self) -> Host:
         return self.pool.host
+
+    @property
+    def as_of(self) -> datetime:
+        """When libvirt last said this. A reading leaves equal rows alone, so `seen_at` is older."""
+        listed_at = None if self.pool.volumes_error else self.pool.volumes_read_at
+        return max(self.seen_at, listed_at) if listed_at else self.seen_at
 
     @property
     def used_percent(self) -> int:

@@ -176,3 +176,13 @@ def test_read_one_of_a_volume_that_is_gone_takes_its_row_away(read, c, new_pool,
     virsh("vol-delete", "one.img", "--pool", uuid)
     assert sync.read_one(c, pool_row(uuid), "one.img") is None
     assert names(uuid) == {"two.img"}
+
+
+def test_an_unchanged_volume_is_as_fresh_as_the_last_listing(read, new_pool, c):
+    uuid = new_pool("one.img")
+    read()
+    before = Volume.objects.get(pool__uuid=uuid)
+    assert before.as_of == before.seen_at
+    sync.read_volumes(c, pool_row(uuid))
+    after = Volume.objects.get(pool__uuid=uuid)
+    assert after.as_of == pool_row(uuid).volumes_read_at > after.seen_at == before.seen_at
