@@ -153,6 +153,26 @@ def test_a_port_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, port: str
         command.port()
 
 
+def test_an_address_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BIND", "storage.example")
+    with pytest.raises(CommandError, match="BIND=storage.example is not an IP address"):
+        command.address()
+
+
+@pytest.mark.parametrize(
+    ("bind", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::", "http://[::1]:8000"),
+    ],
+)
+def test_the_address_that_is_printed_can_be_opened(bind: str, url: str) -> None:
+    assert command.public_url(bind, 8000) == url
+    with override_settings(USE_HTTPS=True, ALLOWED_HOSTS=["storage.example"]):
+        assert command.public_url(bind, 8000) == "https://storage.example"
+
+
 def test_a_directory_too_deep_for_a_socket_is_named() -> None:
     deep = override_settings(DATA_DIR=Path("/tmp") / ("x" * 100))
     with deep, pytest.raises(CommandError, match="too long for a unix socket"):

@@ -1,5 +1,6 @@
 import fcntl
 import http.client
+import ipaddress
 import os
 import shutil
 import socket
@@ -26,7 +27,7 @@ class Command(BaseCommand):
     requires_system_checks = []
 
     def handle(self, **options: object) -> None:
-        self.bind, self.port = os.environ.get("BIND", "127.0.0.1"), port()
+        self.bind, self.port = address(), port()
         try:
             with lock(settings.DATA_DIR / "start.lock"):
                 check_port(self.bind, self.port)
@@ -41,7 +42,7 @@ class Command(BaseCommand):
             sys.exit(130)
 
     def answers(self) -> bool:
-        page = http.client.HTTPConnection(self.address, self.port, timeout=1)
+        page = http.client.HTTPConnection(reachable(self.bind), self.port, timeout=1)
         try:
             page.request("GET", reverse(settings.LOGIN_URL))
             return page.getresponse().status < 500
@@ -50,18 +51,34 @@ class Command(BaseCommand):
         finally:
             page.close()
 
-    @property
-    def address(self) -> str:
-        return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.bind, self.bind)  # noqa: S104
-
     def welcome(self) -> None:
-        host = f"[{self.address}]" if ":" in self.address else self.address
-        url = f"http://{host}:{self.port}"
+        url = public_url(self.bind, self.port)
         lines = ["", "=" * 78, f"  storagemgr is ready: {url}/", "  Ctrl-C stops all of it."]
         if self.link:
             lines += ["", "  There is no administrator with a password yet. This page sets it, once:"]
             lines += [f"  {url}{self.link}"]
         self.say("\n".join([*lines, "=" * 78, ""]))
+
+
+def address() -> str:
+    text = os.environ.get("BIND", "127.0.0.1")
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError as error:
+        raise CommandError(f"BIND={text} is not an IP address.") from error
+
+
+def reachable(bind: str) -> str:
+    """`bind`, or the loopback address when it stands for every address."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(bind, bind)  # noqa: S104
+
+
+def public_url(bind: str, number: int) -> str:
+    """Where a person finds the pages: with HTTPS behind a proxy, which has the first of our names."""
+    if settings.USE_HTTPS:
+        return f"https://{settings.ALLOWED_HOSTS[0]}"
+    host = reachable(bind)
+    return f"http://[{host}]:{number}" if ":" in host else f"http://{host}:{number}"
 
 
 def port() -> int:
