@@ -17,15 +17,24 @@ UNVERIFIED_SHOWN = 5
 
 @dataclass(frozen=True)
 class Notice:
-    """ "`subject` `text`", where the subject is a link."""
+    """A sentence whose `subject` links to the page `view` of the object `pk`, followed by `text`."""
 
     level: str
-    icon: str
     subject: str
-    url: str
     text: str
     since: datetime | None
-    id: str
+    view: str
+    pk: int
+
+    @property
+    def icon(self) -> str:
+        if self.view == "hosts:host":
+            return "wifi-off"
+        return "exclamation-octagon" if self.level == "bad" else "exclamation-triangle"
+
+    @property
+    def url(self) -> str:
+        return reverse(self.view, args=[self.pk])
 
 
 def notices(user: Actor, pools: Sequence[tuple[Pool, Space]]) -> list[Notice]:
@@ -46,14 +55,13 @@ def _silent_hosts(pools: list[Pool]) -> list[Notice]:
     return [
         Notice(
             "bad",
-            "wifi-off",
-            host.name,
-            reverse("hosts:host", args=[host.pk]),
+            printable(host),
             f"{'has not answered' if host.state == Host.State.SILENT else 'refuses connections'} since "
             f"{moment(host.state_since)}. {'Its pool shows' if number == 1 else f'Its {number} pools show'} "
             "what was last seen.",
             host.state_since,
-            f"host-{host.pk}",
+            "hosts:host",
+            host.pk,
         )
         for host, number in silent.items()
     ]
@@ -61,11 +69,9 @@ def _silent_hosts(pools: list[Pool]) -> list[Notice]:
 
 def _of_pool(pool: Pool, space: Space) -> Notice | None:
     def notice(level: str, text: str, since: datetime | None) -> Notice:
-        icon = "exclamation-octagon" if level == "bad" else "exclamation-triangle"
-        text = f"on {pool.host} {text}"
-        return Notice(level, icon, printable(pool.name), url, text, since, f"pool-{pool.pk}")
+        text = f"on {printable(pool.host)} {text}"
+        return Notice(level, printable(pool.name), text, since, "pools:pool", pool.pk)
 
-    url = reverse("pools:pool", args=[pool.pk])
     if pool.unreachable_since:
         return notice(
             "bad", "does not answer, its host does. Its numbers are the last seen.", pool.unreachable_since
@@ -91,12 +97,11 @@ def _unverified(user: Actor) -> list[Notice]:
     return [
         Notice(
             "warn",
-            "exclamation-triangle",
             printable(name),
-            reverse("volumes:volume", args=[pk]),
             f"in {printable(pool)} is an unverified copy: libvirt was restarted while it was made.",
             since,
-            f"volume-{pk}",
+            "volumes:volume",
+            pk,
         )
         for pool, pk, name, since in rows[:UNVERIFIED_SHOWN]
     ]

@@ -1,7 +1,7 @@
 """Pools as the pages list them. The number of queries does not depend on the number of pools."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -13,6 +13,8 @@ from pools.states import pool_state
 from storagemgr.access.scopes import Actor
 from storagemgr.hosts.states import State
 from storagemgr.jobs.models import Job
+from storagemgr.jobs.words import shown_of
+from storagemgr.templatetags.storage import as_of
 
 # What a row shows; the rest of a pool is wide, and its many times are slow to read.
 LISTED = (
@@ -37,6 +39,16 @@ class PoolRow:
     state: State
     space: Space
     jobs: list[Job] = field(default_factory=list)
+
+    @property
+    def shown(self) -> Hashable:
+        """All that pools/_row.html shows of it."""
+        pool = self.pool
+        return (
+            *(pool.pk, pool.name, pool.type, pool.host.name, pool.answers, pool.is_active, pool.volume_count),
+            *(as_of(pool.seen_at), self.state, self.space, self.waiting),
+            self.running and shown_of(self.running),
+        )
 
     @property
     def running(self) -> Job | None:

@@ -1,12 +1,13 @@
 """Volumes as the pages list them. The number of queries does not depend on the number of volumes."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
 from django.db.models import Count
 
 from storagemgr.jobs.models import Job, JobLock
+from storagemgr.jobs.words import shown_of
 from volumes.models import DiskUse, Volume
 
 
@@ -29,6 +30,18 @@ class VolumeRow:
     @property
     def kind(self) -> Kind:
         return kind_of(self.volume, self.children)
+
+    @property
+    def shown(self) -> Hashable:
+        """All that volumes/_row.html shows of it."""
+        volume, pool = self.volume, self.volume.pool
+        return (
+            *(volume.pk, volume.name, volume.type, volume.format, volume.allocation, volume.capacity),
+            *(volume.modified, volume.encrypted, volume.unverified_since is None, volume.backing_path != ""),
+            *(pool.pk, pool.name, pool.host.name, pool.answers and pool.is_active),
+            *(tuple(self.vms.items()), self.children, self.is_read),
+            self.writer and shown_of(self.writer),
+        )
 
     @property
     def only_vm(self) -> tuple[str, bool] | None:

@@ -1,6 +1,7 @@
 """How values are written on pages. Built into every template by the settings."""
 
 import unicodedata
+from collections.abc import Hashable
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -179,6 +180,24 @@ def icon(name: str, classes: str = "") -> SafeString:
         _sprite(),
         name,
     )
+
+
+_REMEMBERED: dict[Hashable, SafeString] = {}
+REMEMBERED_LIMIT = 5_000
+
+
+@register.simple_tag(takes_context=True)
+def remembered(context: template.Context, template_name: str, *shown: Hashable) -> SafeString:
+    """The template's text, made once for equal `shown`: all that the text depends on, besides the day.
+
+    Rows are what a list costs, and between two polls nearly all of them are the same.
+    """
+    key = (template_name, timezone.localdate(), timezone.get_current_timezone_name(), shown)
+    if key not in _REMEMBERED:
+        if len(_REMEMBERED) >= REMEMBERED_LIMIT:
+            _REMEMBERED.clear()
+        _REMEMBERED[key] = context.template.engine.get_template(template_name).render(context)
+    return _REMEMBERED[key]
 
 
 @register.simple_tag(takes_context=True)
