@@ -3,11 +3,8 @@
 libvirt's numbers mean different things by type of pool; `Space.numbers` says how they are to be read.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-
-from django.db.models import Sum
 
 from pools.models import Pool
 from storagemgr.templatetags.storage import count, percent, size
@@ -179,22 +176,14 @@ def _share(part: int, whole: int) -> float:
     return round(min(100.0, part * 100 / whole), 1) if whole else 0.0
 
 
-def taken_by_volumes(pools: Iterable[Pool]) -> dict[int, int]:
-    """Pool id -> what its volumes take now, together. One query."""
-    ids = [pool.pk for pool in pools]
-    sums = Pool.objects.filter(pk__in=ids).order_by().values_list("pk").annotate(Sum("volumes__allocation"))
-    return {pk: taken or 0 for pk, taken in sums}
-
-
-def space_of(pool: Pool, taken: int) -> Space:
-    """`taken`: what the pool's volumes take now. The rest of its allocation is not theirs."""
+def space_of(pool: Pool) -> Space:
     return Space(
         numbers=pool.kind.numbers,
         capacity=pool.capacity,
         used=pool.allocation,
         free=pool.available,
         promised=pool.promised,
-        growth=max(0, pool.promised - taken),
+        growth=max(0, pool.promised - pool.volume_allocation),
         volume_count=pool.volume_count,
         is_past=not pool.answers or not pool.is_active,
         is_stopped=not pool.is_active,

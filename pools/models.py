@@ -37,6 +37,8 @@ class Pool(models.Model):
     available = models.BigIntegerField(default=0)
     # What the volumes may grow to, together: sum of max(capacity, allocation).
     promised = models.BigIntegerField(default=0)
+    # What the volumes take now, together. The rest of the pool's allocation is not theirs.
+    volume_allocation = models.BigIntegerField(default=0)
     volume_count = models.PositiveIntegerField(default=0)
     skipped_volumes = models.PositiveIntegerField(default=0)
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db.models import Q
 
-from pools.capacity import Space, space_of, taken_by_volumes
+from pools.capacity import Space, space_of
 from pools.models import Pool
 from pools.states import pool_state
 from storagemgr.access.scopes import Actor
@@ -29,7 +29,7 @@ LISTED = (
         "unreachable_since",
         "refresh_error",
     ),
-    *("capacity", "allocation", "available", "promised", "volume_count"),
+    *("capacity", "allocation", "available", "promised", "volume_allocation", "volume_count"),
 )
 
 
@@ -60,13 +60,9 @@ class PoolRow:
         return sum(job.state == Job.State.QUEUED for job in self.jobs)
 
 
-def rows_of(user: Actor, pools: Sequence[Pool], taken: dict[int, int] | None = None) -> list[PoolRow]:
-    """`taken` when it is known already, as `taken_by_volumes` gives it."""
-    taken, jobs = taken_by_volumes(pools) if taken is None else taken, active_jobs(user, pools)
-    return [
-        PoolRow(pool, pool_state(pool), space_of(pool, taken.get(pool.pk, 0)), jobs[pool.host_id, pool.uuid])
-        for pool in pools
-    ]
+def rows_of(user: Actor, pools: Sequence[Pool]) -> list[PoolRow]:
+    jobs = active_jobs(user, pools)
+    return [PoolRow(pool, pool_state(pool), space_of(pool), jobs[pool.host_id, pool.uuid]) for pool in pools]
 
 
 def active_jobs(user: Actor, pools: Sequence[Pool]) -> dict[tuple[int, UUID], list[Job]]:

@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from pools import attention, filters
-from pools.capacity import FleetSpace, space_of, taken_by_volumes
+from pools.capacity import FleetSpace, space_of
 from pools.models import Pool
 from pools.rows import LISTED, rows_of
 from pools.states import pool_state
@@ -32,8 +32,7 @@ VMS_SHOWN = 10
 def fleet(request: HttpRequest) -> HttpResponse:
     visible = Pool.objects.visible_to(request.user)
     known = list(visible.only(*LISTED).prefetch_related("host"))
-    taken = taken_by_volumes(known)
-    spaces = {pool.pk: space_of(pool, taken.get(pool.pk, 0)) for pool in known}
+    spaces = {pool.pk: space_of(pool) for pool in known}
     total = FleetSpace()
     for pool in known:
         total.add(pool, spaces[pool.pk])
@@ -47,7 +46,7 @@ def fleet(request: HttpRequest) -> HttpResponse:
     page = page_of(request, matching.values_list("pk", flat=True), state.count)
     by_pk = {pool.pk: pool for pool in known}
     context = {
-        "rows": rows_of(request.user, [by_pk[pk] for pk in page if pk in by_pk], taken),
+        "rows": rows_of(request.user, [by_pk[pk] for pk in page if pk in by_pk]),
         "page": page,
         "sort": sort,
         "chips": chips,

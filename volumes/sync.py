@@ -107,6 +107,7 @@ def _write_listing(pool: Pool, listing: VolumeListing, started: datetime) -> Non
         rows.filter(name__in=names, seen_at__lt=started).delete()
     Pool.objects.filter(pk=pool.pk).update(
         promised=sum(max(info.capacity, info.allocation) for info in infos.values()),
+        volume_allocation=sum(info.allocation for info in infos.values()),
         skipped_volumes=listing.skipped + len(listing.volumes) - len(infos),
         volumes_read_at=started,
         volumes_error="",

@@ -12,7 +12,7 @@ from storagemgr.access.scopes import Actor, scope
 from storagemgr.jobs.models import Job, JobLock
 from storagemgr.jobs.operations import REGISTRY, Operation
 from storagemgr.messages import Message, message
-from storagemgr.templatetags.storage import size
+from storagemgr.templatetags.storage import size, span
 
 State = Job.State
 NBSP = "\N{NO-BREAK SPACE}"
@@ -46,6 +46,12 @@ def ordinal(number: int) -> str:
         return ORDINALS[number - 1]
     ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{ending}"
+
+
+def shown_of(job: Job) -> tuple[object, ...]:
+    """All that the chip of a job in a row shows."""
+    figures = job.percent if job.percent is not None else span(job.elapsed)
+    return job.pk, job.title, job.operation, job.state, figures
 
 
 @dataclass(frozen=True)

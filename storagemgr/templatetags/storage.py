@@ -1,8 +1,7 @@
 """How values are written on pages. Built into every template by the settings."""
 
 import unicodedata
-from collections.abc import Hashable
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple

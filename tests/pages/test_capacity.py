@@ -1,6 +1,6 @@
 import pytest
 
-from pools.capacity import FleetSpace, Space, space_of, taken_by_volumes
+from pools.capacity import FleetSpace, Space, space_of
 
 GIB = 1024**3
 
@@ -69,11 +69,9 @@ def test_fixed_luns_are_never_full():
 
 
 @pytest.mark.django_db
-def test_data_that_is_not_the_volumes_does_not_hide_what_they_may_take(make_pool, make_volume):
+def test_data_that_is_not_the_volumes_does_not_hide_what_they_may_take(make_pool):
     """A directory shares its file system: 40 of 100 GiB are used, by 2 GiB of volumes that may take 8 more."""
-    pool = make_pool(promised=10 * GIB)
-    make_volume(pool=pool, capacity=10 * GIB, allocation=2 * GIB)
-    found = space_of(pool, taken_by_volumes([pool])[pool.pk])
+    found = space_of(make_pool(promised=10 * GIB, volume_allocation=2 * GIB))
     assert found.growth == 8 * GIB
     assert found.unpromised == 52 * GIB
 
@@ -90,7 +88,7 @@ def test_the_sum_leaves_out_what_cannot_be_added_up(make_pool):
     ]
     for index, (kind, state) in enumerate(kinds):
         pool = make_pool(f"pool{index}", type=kind, state=state)
-        total.add(pool, space_of(pool, 0))
+        total.add(pool, space_of(pool))
     assert total.total.capacity == 200 * GIB
     assert total.left_out_words == "Ceph (raw), fixed LUNs and stopped pools"
     assert plain(total.sentence).startswith("5 pools on 1 host.")
