@@ -96,7 +96,7 @@ def _answer(request: HttpRequest, operation: Operation, target: Any, cancel_url:
     if request.method != "POST":
         return _page(request, page, 200)
     if known := _known(request):
-        return _done(request, operation, target, known, cancel_url)
+        return _done(request, operation, target, known)
     if off:
         return _page(request, page, 409)
     if not form.is_valid():
@@ -112,7 +112,7 @@ def _answer(request: HttpRequest, operation: Operation, target: Any, cancel_url:
         )
     except Held as held:
         return _page(request, page | {"held": ShownJob(held.job), "held_message": message("held")}, 409)
-    return _done(request, operation, target, job, cancel_url)
+    return _done(request, operation, target, job)
 
 
 def why_off(operation: Operation, target: Any) -> str:
@@ -179,7 +179,7 @@ def _key_for(form: OperationForm) -> uuid.UUID:
     return (form.is_bound and form.cleaned_data.get("key")) or uuid.uuid4()
 
 
-def _done(request: HttpRequest, operation: Operation, target: Any, job: Job, cancel_url: str) -> HttpResponse:
+def _done(request: HttpRequest, operation: Operation, target: Any, job: Job) -> HttpResponse:
     if operation.is_quick:
         job = _wait(job)
     if request.htmx:
@@ -193,7 +193,7 @@ def _done(request: HttpRequest, operation: Operation, target: Any, job: Job, can
     if made is not None:
         return see(made.get_absolute_url())
     is_there = type(target).objects.filter(pk=target.pk).exists()
-    return see(target.get_absolute_url() if is_there else _page_above(target, cancel_url))
+    return see(target.get_absolute_url() if is_there else _page_above(target))
 
 
 def see(url: str) -> HttpResponse:
@@ -202,7 +202,7 @@ def see(url: str) -> HttpResponse:
     return response
 
 
-def _page_above(target: Any, cancel_url: str) -> str:
+def _page_above(target: Any) -> str:
     """Where to go when the row is gone: the pool of a volume, the list of all pools for a pool."""
     pool = getattr(target, "pool", None)
     if pool is not None and type(pool).objects.filter(pk=pool.pk).exists():

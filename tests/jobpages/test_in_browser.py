@@ -1,6 +1,5 @@
 """What the pages of jobs do by themselves in a browser. No worker runs: the rows change under the open page."""
 
-import os
 from collections.abc import Iterator
 
 import pytest
@@ -12,13 +11,14 @@ from storagemgr.jobs.models import Job
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 S = Job.State
-os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="module", autouse=True)
 def chromium() -> Iterator[Browser]:
+    """Playwright runs an event loop in this thread; Django would refuse the database there."""
     quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_playwright() as playwright:
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
         yield playwright.chromium.launch(executable_path="/usr/bin/chromium", args=quiet)
 
 

@@ -7,6 +7,7 @@ from storagemgr.jobs.models import Job
 from storagemgr.jobs.words import blockers_of, duration, ordinal, shown
 
 pytestmark = pytest.mark.django_db
+S = Job.State
 
 
 @pytest.mark.parametrize(
@@ -36,22 +37,31 @@ def test_places_in_a_queue():
 
 def test_what_a_job_waits_for_is_what_the_claim_waits_for(make_job, make_pool):
     """Job.blockers() decides in the database, one by one; the pages decide for many at once."""
-    other = make_pool("other")
-    kinds = [{"is_exclusive": True}, {"reads": "a"}, {"writes": "a"}, {"reads": "b", "writes": "c"}, {}]
-    for number, (kind, pool) in enumerate(itertools.product(kinds, (None, other))):
-        state = Job.State.RUNNING if number % 3 == 0 else Job.State.QUEUED
-        make_job(f"job {number}", state=state, **kind, **({"of": pool} if pool else {}))
-        make_job(f"ended {number}", state=Job.State.FAILED, is_exclusive=True)
-    waiting = list(Job.objects.filter(state=Job.State.QUEUED))
-    found = blockers_of(waiting)
-    assert any(found.values())
-    assert {pk: [j.pk for j in jobs] for pk, jobs in found.items()} == {
-        job.pk: [j.pk for j in job.blockers()] for job in waiting
-    }
+    reads, writes, alone = {"reads": "a"}, {"writes": "a"}, {"is_exclusive": True}
+    kinds = [
+        reads,
+        reads,
+        writes,
+        {"writes": "b"},
+        reads,
+        {"reads": "b", "writes": "c"},
+        alone,
+        reads,
+        {},
+        alone,
+    ]
+    for number, (kind, pool) in enumerate(itertools.product(kinds, (None, make_pool("other")))):
+        of = {"of": pool} if pool else {}
+        make_job(f"job {number}", state=S.RUNNING if number < 4 else S.QUEUED, **kind, **of)
+        make_job(f"ended {number}", state=S.FAILED, **alone, **of)
+    waiting = list(Job.objects.filter(state=S.QUEUED))
+    found = {pk: [job.pk for job in jobs] for pk, jobs in blockers_of(waiting).items()}
+    assert found == {job.pk: [other.pk for other in job.blockers()] for job in waiting}
+    assert sorted({len(jobs) for jobs in found.values()}) == [0, 1, 2, 6, 9]
 
 
 def test_the_number_of_queries_does_not_grow(make_job, operator, django_assert_num_queries):
-    make_job(state=Job.State.RUNNING, is_exclusive=True)
+    make_job(state=S.RUNNING, is_exclusive=True)
     for number in range(12):
         make_job(f"job {number}", reads="a", writes=f"copy-{number}")
     jobs = list(Job.objects.all())
