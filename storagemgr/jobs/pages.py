@@ -182,9 +182,7 @@ def _key_for(form: OperationForm) -> uuid.UUID:
 def _done(request: HttpRequest, operation: Operation, target: Any, job: Job) -> HttpResponse:
     if operation.is_quick:
         job = _wait(job)
-    if request.htmx:
-        return see(job.get_absolute_url())
-    if job.is_active or not operation.is_quick:
+    if request.htmx or job.is_active or not operation.is_quick:
         return see(job.get_absolute_url())
     # It is told here, so that the strip does not tell it once more.
     Job.objects.filter(pk=job.pk, acknowledged_at=None).update(acknowledged_at=timezone.now())
