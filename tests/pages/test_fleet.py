@@ -155,6 +155,15 @@ def test_fixed_luns_are_not_full(see, viewer, make_pool, kind):
     assert "6 fixed LUNs" in text_of(page)
     assert "100 %" not in text_of(page)
     assert page.context["notices"] == []
+    assert names(see(viewer, "/?state=attention")) == []
+
+
+def test_a_silent_host_is_said_once_not_once_a_pool(see, viewer, make_host, make_pool):
+    host = make_host("kvm1", state="silent")
+    for number in range(3):
+        make_pool(f"full{number}", host=host, allocation=99 * GIB, available=1 * GIB)
+    [notice] = see(viewer, "/").context["notices"]
+    assert "Its 3 pools show what was last seen." in notice.text
 
 
 def test_jobs_show_in_the_row_of_their_pool(see, viewer, make_pool, make_job):

@@ -133,9 +133,11 @@ def test_all_pools_means_all_that_one_may_see(see, make_user, make_host, make_po
     mine, theirs = make_host("mine"), make_host("theirs")
     make_volume("seen", pool=make_pool("p", host=mine))
     make_volume("not-for-you", pool=make_pool("q", host=theirs))
-    page = see(make_user("olga", "operator", host=mine), "/volumes/?q=e")
-    assert names(page) == ["seen"]
-    assert "not-for-you" not in text_of(page)
+    olga = make_user("olga", "operator", host=mine)
+    for query in ("", "?q=e", "?q=not-for", "?state=unused"):
+        page = see(olga, f"/volumes/{query}")
+        assert names(page) == ([] if "not" in query else ["seen"]), query
+        assert "not-for-you" not in text_of(page)
 
 
 @pytest.mark.parametrize(
