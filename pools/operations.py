@@ -211,6 +211,7 @@ AUTOSTART_ON = register(
     Operation(
         name="pool.autostart_on",
         title="Start with the host",
+        button="Turn on",
         sentence="Off: after the host boots, the pool stays stopped until somebody starts it.",
         icon="power",
         right="pool.start",
@@ -232,6 +233,7 @@ AUTOSTART_OFF = register(
     Operation(
         name="pool.autostart_off",
         title="Do not start with the host",
+        button="Turn off",
         sentence="On: libvirt starts the pool when the host boots.",
         icon="power",
         right="pool.start",
@@ -272,6 +274,7 @@ REMOVE_EXAMPLES = register(
     Operation(
         name="pool.remove_examples",
         title="Remove the examples",
+        button="Remove",
         sentence="Deletes the example volumes, their directory and this pool.",
         icon="trash3",
         right="pool.delete",

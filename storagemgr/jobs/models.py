@@ -11,6 +11,8 @@ from django.utils import timezone
 from storagemgr.access.scopes import ScopedQuerySet
 from storagemgr.hosts.models import Host
 
+SCHEDULE = "schedule"  # the requester of what nobody asked for
+
 
 class JobQuerySet(ScopedQuerySet):
     pool_field = "pool_uuid"
@@ -85,6 +87,9 @@ class Job(models.Model):
         indexes = [
             models.Index(fields=["host", "pool_uuid", "state"]),
             models.Index(fields=["state", "lease_until"]),
+            models.Index(
+                fields=["finished_at"], name="job_of_schedule", condition=models.Q(requester_name="schedule")
+            ),
         ]
 
     def __str__(self) -> str:
@@ -92,6 +97,10 @@ class Job(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("jobs:job", args=[self.pk])
+
+    @property
+    def is_scheduled(self) -> bool:
+        return self.requested_by_id is None and self.requester_name == SCHEDULE
 
     @property
     def is_active(self) -> bool:

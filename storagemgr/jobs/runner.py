@@ -94,6 +94,8 @@ def end(job: Job, state: State, *, code: str = "", text: str = "", **fields: Any
     if not move(job, from_state=from_state, to_state=state, error_code=code, error_text=text, **fields):
         return
     job.log("done" if state == State.SUCCEEDED else f"failed: {code} {text}".rstrip())
+    if job.is_scheduled and state == State.SUCCEEDED:
+        return
     operation = REGISTRY[job.operation]
     audit.record(
         job.operation,

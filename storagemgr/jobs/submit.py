@@ -11,7 +11,7 @@ from kombu.exceptions import OperationalError
 
 from storagemgr.access import audit
 from storagemgr.hosts.models import Host
-from storagemgr.jobs.models import Job, JobLock, conflicting
+from storagemgr.jobs.models import SCHEDULE, Job, JobLock, conflicting
 from storagemgr.jobs.operations import Operation
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def _insert(
         is_exclusive=operation.is_exclusive,
         key=key,
         requested_by=actor,
-        requester_name=actor.get_username() if actor else "schedule",
+        requester_name=actor.get_username() if actor else SCHEDULE,
     )
     for lock in locks:
         lock.job = job
@@ -89,6 +89,8 @@ def _insert(
 
 
 def _audit_asked(operation: Operation, job: Job, actor: User | None, address: str | None) -> None:
+    if job.is_scheduled:
+        return
     audit.record(
         operation.name,
         audit.Outcome.ASKED,
@@ -104,7 +106,7 @@ def _audit_asked(operation: Operation, job: Job, actor: User | None, address: st
     )
 
 
-def ring(job: Job) -> None:
+def ring(job: Job) -> bool:
     """Publish the job. A broker that is down is no error: the tick rings again for what was not heard."""
     from storagemgr.jobs.tasks import run_job
 
@@ -112,5 +114,6 @@ def ring(job: Job) -> None:
         run_job.apply_async(args=[job.pk], retry=False)
     except (OperationalError, OSError) as error:
         logger.warning("job %s waits, the broker did not take it: %s", job.pk, error)
-        return
+        return False
     Job.objects.filter(pk=job.pk).update(published_at=timezone.now())
+    return True

@@ -3,10 +3,11 @@
 import logging
 from datetime import datetime, timedelta
 
+from django.db.models import Q
 from django.utils import timezone
 
 from storagemgr.jobs.lease import move
-from storagemgr.jobs.models import Job
+from storagemgr.jobs.models import SCHEDULE, Job
 from storagemgr.jobs.operations import REGISTRY, Finding, Run
 from storagemgr.jobs.runner import end, ring_next
 from storagemgr.jobs.submit import ring
@@ -17,6 +18,7 @@ logger = logging.getLogger(__name__)
 State = Job.State
 SETTLE_EVERY = timedelta(seconds=3)
 RING_AGAIN = timedelta(seconds=10)
+FORGET_SCHEDULED = timedelta(hours=1)  # hundreds of pools refreshed by themselves would bury what people did
 
 
 def sweep(now: datetime) -> list[int]:
@@ -25,9 +27,13 @@ def sweep(now: datetime) -> list[int]:
         text = f"The worker {job.worker} died or hangs. libvirt may still be working; looking at the host."
         if move(job, from_state=State.RUNNING, to_state=State.INTERRUPTED, finding=text, next_settle_at=now):
             job.log(f"interrupted: {text}")
-    for job in Job.objects.filter(state=State.QUEUED).order_by("id"):
-        if (job.published_at is None or job.published_at < now - RING_AGAIN) and not job.blockers():
-            ring(job)
+    unheard = Q(published_at=None) | Q(published_at__lt=now - RING_AGAIN)
+    for job in Job.objects.filter(unheard, state=State.QUEUED).order_by("id"):
+        # A broker that refuses one refuses all, and each refusal may take seconds.
+        if not job.blockers() and not ring(job):
+            break
+    dull = Job.objects.filter(requester_name=SCHEDULE, requested_by=None, state=State.SUCCEEDED)
+    dull.filter(finished_at__lt=now - FORGET_SCHEDULED).delete()
     due = Job.objects.filter(state=State.INTERRUPTED, next_settle_at__lte=now)
     return list(due.values_list("pk", flat=True))
 

@@ -1,10 +1,15 @@
+import uuid
 from datetime import timedelta
 
 import pytest
 from django.utils import timezone
 
+from storagemgr.access.models import AuditEvent
 from storagemgr.jobs.lease import claim, move, update_running
 from storagemgr.jobs.models import Job
+from storagemgr.jobs.operations import REGISTRY
+from storagemgr.jobs.runner import end
+from storagemgr.jobs.submit import submit
 from storagemgr.jobs.sweep import sweep
 
 pytestmark = pytest.mark.django_db
@@ -86,3 +91,24 @@ def test_time_left_comes_from_the_rate_so_far():
         total_bytes=3000,
     )
     assert (job.rate, job.seconds_left) == (100, 20)
+
+
+def test_refreshes_by_schedule_are_forgotten_and_not_audited(pool, ask):
+    mine = ask("pool.refresh", pool)
+    Job.objects.filter(pk=mine.pk).update(state="succeeded", finished_at=timezone.now() - timedelta(days=1))
+    before = AuditEvent.objects.count()
+    job = claim(submit(REGISTRY["pool.refresh"], pool, actor=None, params={}, key=uuid.uuid4()).pk)
+    end(job, Job.State.SUCCEEDED)
+    assert AuditEvent.objects.count() == before
+    sweep(timezone.now())
+    assert Job.objects.filter(pk=job.pk).exists()
+    sweep(timezone.now() + timedelta(hours=2))
+    assert list(Job.objects.all()) == [mine]
+
+
+def test_a_refresh_by_schedule_that_fails_is_audited_and_kept(pool):
+    job = claim(submit(REGISTRY["pool.refresh"], pool, actor=None, params={}, key=uuid.uuid4()).pk)
+    end(job, Job.State.FAILED, code="io_error")
+    assert AuditEvent.objects.get().outcome == "failed"
+    sweep(timezone.now() + timedelta(hours=2))
+    assert Job.objects.filter(pk=job.pk).exists()
