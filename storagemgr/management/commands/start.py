@@ -166,7 +166,7 @@ def own_services(bind: str, number: int) -> list[Service]:
     listen = ["--host", bind, "--port", str(number)]
     services = [
         Service("web", python_module(web, *listen, "storagemgr.wsgi:application")),
-        worker("jobs", "-c", jobs),
+        worker("jobs", "-c", jobs, "--max-tasks-per-child", "1000"),
         worker("sync", "-c", sync),
         # The clock keeps its one entry in memory: a schedule file can be left broken by a kill.
         worker("tick", "-P", "solo", "-B", "--scheduler", "celery.beat:Scheduler"),
