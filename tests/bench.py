@@ -37,13 +37,13 @@ import django  # noqa: E402
 
 django.setup()
 
-from live_tools import write_real_data  # noqa: E402
 from daemon import PrivateDaemon  # noqa: E402
 from django.contrib.auth.models import User  # noqa: E402
 from django.contrib.sessions.backends.db import SessionStore  # noqa: E402
 from django.core.management import call_command  # noqa: E402
 from django.test.client import Client  # noqa: E402
 from django.utils import timezone  # noqa: E402
+from live_tools import write_real_data  # noqa: E402
 from stack import Stack, wait_for  # noqa: E402
 
 from pools.models import Pool  # noqa: E402

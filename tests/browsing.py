@@ -8,7 +8,8 @@ from playwright.sync_api import Browser, BrowserContext, Page
 
 WATCH = """
 window.breaches = [];
-document.addEventListener("securitypolicyviolation", (e) => window.breaches.push(e.violatedDirective + " " + e.blockedURI));
+document.addEventListener("securitypolicyviolation", (event) =>
+  window.breaches.push(event.violatedDirective + " " + event.blockedURI));
 window.bornAt = Math.random();
 """
 # A failed request of a poll is the test's own doing: the server was stopped, or the page moved on.

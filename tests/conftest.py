@@ -1,10 +1,11 @@
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.utils import timezone
+from playwright.sync_api import Browser, sync_playwright
 
 from pools.models import Pool
 from storagemgr.access.models import Grant
@@ -12,6 +13,15 @@ from storagemgr.hosts.models import Host
 from volumes.models import Volume
 
 GIB = 1024**3
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Playwright runs an event loop in this thread; Django would refuse the database there."""
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        yield playwright.chromium.launch(executable_path="/usr/bin/chromium", args=quiet)
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ class CreateForm(NewVolumeForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        formats = [name for name in self.target.kind.volume_formats if name in ("qcow2", "raw")]
+        formats = [name for name in ("qcow2", "raw") if name in self.target.kind.volume_formats]
         self.fields["format"].choices = [(name, name) for name in formats]
         if not formats:
             del self.fields["format"]

@@ -5,21 +5,12 @@ from collections.abc import Iterator
 import pytest
 from browsing import Browsing, breaches, is_reloaded
 from django.utils import timezone
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from storagemgr.jobs.models import Job
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 S = Job.State
-
-
-@pytest.fixture(scope="module", autouse=True)
-def chromium() -> Iterator[Browser]:
-    """Playwright runs an event loop in this thread; Django would refuse the database there."""
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
-        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-        yield playwright.chromium.launch(executable_path="/usr/bin/chromium", args=quiet)
 
 
 @pytest.fixture

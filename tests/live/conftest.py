@@ -1,4 +1,3 @@
-import os
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,7 +7,7 @@ import pytest
 from browsing import Browsing
 from daemon import PrivateDaemon
 from django.contrib.auth.models import User
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 from stack import Stack, wait_for
 
 from pools.models import Pool
@@ -19,8 +18,6 @@ from storagemgr.jobs.submit import submit
 from storagemgr.virt import pools as virt_pools
 from storagemgr.virt.connection import connect
 
-# Playwright runs an event loop in this thread; Django would refuse the database there.
-os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "1"
 WORKERS = ("redis", "jobs", "sync", "tick")
 
 
@@ -68,13 +65,6 @@ def ask(transactional_db: None) -> Callable[..., Job]:
         return submit(REGISTRY[operation], target, actor=actor, params=params, key=uuid.uuid4())
 
     return ask_for
-
-
-@pytest.fixture(scope="session")
-def chromium() -> Iterator[Browser]:
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-    with sync_playwright() as playwright:
-        yield playwright.chromium.launch(executable_path="/usr/bin/chromium", args=quiet)
 
 
 @pytest.fixture

@@ -216,7 +216,9 @@ def test_every_page_is_accessible_and_within_the_policy(browsing, row, ask, oper
         page.goto(path)
         page.wait_for_timeout(100)
         assert not breaches(page), path
-        overflow = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        overflow = page.evaluate(
+            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
+        )
         assert overflow <= 0, f"{path} scrolls sideways by {overflow}"
         found = axe.run(page)
         assert found.violations_count == 0, f"{path}: {found.generate_report()[:1500]}"

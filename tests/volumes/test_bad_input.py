@@ -92,7 +92,9 @@ def test_what_needs_more_than_is_free_says_both(client, operator, pool):
     typed = GOOD | {"capacity": "61 GiB", "space": "full", "key": str(uuid.uuid4())}
     response = client.post(reverse("volumes:create", kwargs={"pk": pool.pk}), typed)
     assert response.status_code == 422
-    assert "61\N{NO-BREAK SPACE}GiB is wanted now, 60\N{NO-BREAK SPACE}GiB is free" in response.content.decode()
+    assert (
+        "61\N{NO-BREAK SPACE}GiB is wanted now, 60\N{NO-BREAK SPACE}GiB is free" in response.content.decode()
+    )
     assert not Job.objects.exists()
 
 
@@ -109,7 +111,13 @@ def test_a_clone_without_room_is_refused(client, operator, pool, make_volume):
 
 def test_fields_that_nobody_asked_for_change_nothing(client, operator, pool):
     client.force_login(operator)
-    typed = GOOD | {"key": str(uuid.uuid4()), "pool": "9", "host": "9", "state": "succeeded", "is_superuser": "1"}
+    typed = GOOD | {
+        "key": str(uuid.uuid4()),
+        "pool": "9",
+        "host": "9",
+        "state": "succeeded",
+        "is_superuser": "1",
+    }
     client.post(reverse("volumes:create", kwargs={"pk": pool.pk}), typed)
     job = Job.objects.get()
     assert (job.pool_uuid, job.host_id) == (pool.uuid, pool.host_id)
