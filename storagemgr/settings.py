@@ -193,9 +193,7 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BEAT_SCHEDULE = {
-    "tick": {"task": "volumes.tick", "schedule": schedule(2), "options": {"expires": 10}}
-}
+CELERY_BEAT_SCHEDULE = {"tick": {"task": "volumes.tick", "schedule": schedule(2), "options": {"expires": 10}}}
 
 EMBEDDED_HOST = env.bool("EMBEDDED_HOST", default=True)  # this machine is a host, its daemon ours to start
 READ_PERIOD = env.int("READ_PERIOD", default=2)  # seconds between two readings of a host that answers
