@@ -35,11 +35,12 @@ IN_TEMPLATES = {
 
 
 def run(*command: str | Path, **env: str) -> None:
-    """Fails with what the command printed."""
+    """Fails with what the command printed. Nothing that other tests need in the environment goes along."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("DJANGO_")}
     done = subprocess.run(
         [str(part) for part in command],
         cwd=ROOT,
-        env=os.environ | env,
+        env=inherited | env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
