@@ -8,6 +8,7 @@ from pathlib import Path
 
 directory = Path(tempfile.mkdtemp(prefix="storagemgr-tests-"))
 atexit.register(shutil.rmtree, directory, ignore_errors=True)
+(directory / "static").mkdir()
 os.environ["STORAGEMGR_DATA"] = str(directory)
 os.environ.setdefault("SECRET_KEY", "only-for-tests-" + "0" * 50)
 
