@@ -5,15 +5,14 @@ import os
 import secrets
 from pathlib import Path
 
-from allauth.account.forms import default_token_generator
-from allauth.account.utils import user_pk_to_url_str
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.staticfiles.finders import get_finders
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
-from django.urls import reverse
+
+from storagemgr.access.accounts import password_path
 
 
 def migrate() -> None:
@@ -43,16 +42,12 @@ def _static_state() -> str:
 
 
 def first_administrator_path() -> str | None:
-    """Path of a one-time page to set the first administrator's password; None once there is one.
-
-    The link dies with its use, and with settings.PASSWORD_RESET_TIMEOUT.
-    """
+    """Path of a one-time page to set the first administrator's password; None once there is one."""
     administrators = get_user_model().objects.filter(is_superuser=True, is_active=True)
     if any(user.has_usable_password() for user in administrators):
         return None
     user = administrators.first() or _new_administrator()
-    key = {"uidb36": user_pk_to_url_str(user), "key": default_token_generator.make_token(user)}
-    return reverse("account_reset_password_from_key", kwargs=key)
+    return password_path(user)
 
 
 def _new_administrator():

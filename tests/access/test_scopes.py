@@ -1,7 +1,8 @@
+import re
 import uuid
 
 import pytest
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
@@ -101,3 +102,23 @@ def test_a_grant_to_nobody_or_nowhere_is_refused(outsider, words):
 def test_revoking_what_was_not_granted_says_so(outsider):
     with pytest.raises(CommandError, match="no such grant"):
         call_command("grant", "viewer", user="otto", revoke=True)
+
+
+def test_an_invitation_makes_a_person_and_a_link_that_works_once(client, db, capsys):
+    call_command("grant", "viewer", user="nina", invite=True)
+    path = re.search(r"/accounts/\S+", capsys.readouterr().out)[0]
+    page = client.get(path, follow=True)
+    assert "nina" in page.content.decode()
+    new = {"password1": "correct horse 42", "password2": "correct horse 42"}
+    client.post(page.redirect_chain[-1][0], new)
+    client.logout()
+    assert client.login(username="nina", password="correct horse 42")
+    assert "used up" in client.get(path, follow=True).content.decode()
+    with pytest.raises(CommandError, match="there already"):
+        call_command("grant", "viewer", user="nina", invite=True)
+
+
+def test_a_name_that_cannot_be_is_refused(db):
+    with pytest.raises(CommandError):
+        call_command("grant", "viewer", user="a b/c", invite=True)
+    assert not User.objects.exists()

@@ -3,9 +3,11 @@ import uuid
 from typing import Any
 
 from django.contrib.auth.models import Group, User
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
 from storagemgr.access import audit
+from storagemgr.access.accounts import password_path
 from storagemgr.access.models import Grant
 from storagemgr.access.rights import ROLES
 from storagemgr.hosts.models import Host
@@ -19,13 +21,18 @@ class Command(BaseCommand):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("role", choices=list(ROLES))
         holder = parser.add_mutually_exclusive_group(required=True)
-        holder.add_argument("--user", help="user name of an existing person")
+        holder.add_argument("--user", help="user name of a person")
         holder.add_argument("--team", help="name of a team; made when it is not there")
         parser.add_argument("--host", help="name of a host; without it: everything")
         parser.add_argument("--pool", type=uuid.UUID, help="UUID of a pool")
         parser.add_argument("--revoke", action="store_true")
+        parser.add_argument(
+            "--invite", action="store_true", help="make the person and print a link that sets their password"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["invite"] and options["user"]:
+            self._invite(options["user"])
         values = {
             "role": options["role"],
             "user": self._user(options["user"]),
@@ -49,15 +56,26 @@ class Command(BaseCommand):
         audit.record(action, audit.Outcome.DONE, actor=None, right="access.manage", object_text=text)
         self.stdout.write(f"{action}: {text}")
 
+    def _invite(self, name: str) -> None:
+        if User.objects.filter(username=name).exists():
+            raise CommandError(f"{name!r} is there already.")
+        user = User(username=name)
+        user.set_unusable_password()
+        try:
+            user.full_clean(exclude=["password"])
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from error
+        user.save()
+        self._say("access.invite", name)
+        self.stdout.write(f"Their page to set a password, once: {password_path(user)}")
+
     def _user(self, name: str | None) -> User | None:
         if name is None:
             return None
         try:
             return User.objects.get(username=name)
         except User.DoesNotExist as error:
-            raise CommandError(
-                f"No person is called {name!r}; make one with manage.py createsuperuser."
-            ) from error
+            raise CommandError(f"No person is called {name!r}; --invite makes one.") from error
 
     def _host(self, name: str | None) -> Host | None:
         if name is None:
