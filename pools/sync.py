@@ -44,8 +44,11 @@ SIZES = ("capacity", "allocation", "available", "volume_count")
 STATUS = ("name", "state", "persistent", "autostart", *SIZES)
 CONFIG = ("type", "source", "target_path", "xml", "config_read_at")
 ANSWER = ("unreachable_since", "failures", "next_try_at", "seen_at")
-WRITTEN = (*STATUS, *ANSWER, "state_since", "is_changed", "config_read_at", "refreshed_at", "next_refresh_at")
-_READ = ("uuid", "host_id", *STATUS, *ANSWER, "type", "is_changed", "config_read_at", "volumes_read_at")
+WRITTEN = (
+    *(*STATUS, *ANSWER, "state_since", "is_changed", "config_read_at"),
+    *("refreshed_at", "next_refresh_at", "refresh_error"),
+)
+_READ = ("uuid", "host_id", "type", "volumes_read_at", *WRITTEN)
 
 _PERIODS = {"dir": 1, "fs": 1, "netfs": 1, "rbd": 4, "gluster": 4}
 
@@ -200,6 +203,7 @@ def _take(pool: Pool, status: PoolStatus, now: datetime) -> bool:
             # Starting a pool scans it.
             pool.refreshed_at = now
             pool.next_refresh_at = now + refresh_period(pool.type)
+            pool.refresh_error = ""
     if changed.intersection(("state", *SIZES)):
         pool.is_changed = True
     if changed.intersection(("name", "state", "persistent", "autostart")):

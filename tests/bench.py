@@ -155,7 +155,7 @@ def bench_pages(browser: Browser, daemon: PrivateDaemon, host: Host, stack: Stac
         ("by allocation", "?sort=-allocation"),
         ("last page", f"?page={BIG // 50}"),
         ("filtered", "?q=disk0777"),
-        ("unused", "?use=unused"),
+        ("unused", "?state=unused"),
     ]:
         compare(f"pool of {BIG} volumes, {name}", lambda q=query: browser.get(page + q), listing, 1 / 300)
 

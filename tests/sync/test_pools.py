@@ -51,11 +51,13 @@ def test_a_stopped_pool_keeps_its_numbers_and_volumes(read, new_pool, virsh):
     assert stopped.state_since > before.state_since
     assert (stopped.capacity, stopped.volume_count) == (before.capacity, 1)
     assert Volume.objects.filter(pool=stopped).count() == 1
+    Pool.objects.filter(pk=stopped.pk).update(refresh_error="it could not be read")
     virsh("pool-start", uuid)
     read()
     started = pool_row(uuid)
     assert started.state == "running"
     assert started.refreshed_at == started.state_since > stopped.state_since
+    assert started.refresh_error == ""
 
 
 def test_a_pool_that_was_never_started_has_no_numbers(read, c, virsh, tmp_path):
