@@ -136,7 +136,7 @@ def test_pages_do_not_wait_for_a_host_that_hangs(browsing, row, daemon, operator
     try:
         frozen = time.monotonic()
         expect(page.locator("main table")).to_contain_text("Not answering", timeout=15_000)
-        while time.monotonic() - frozen < 30:
+        while time.monotonic() - frozen < 60:
             for path in ("/", f"/pools/{row.pk}/", "/volumes/", "/jobs/", "/hosts/"):
                 page.goto(path)
                 assert load_time(page) < before + 1000
