@@ -92,7 +92,7 @@ class Stack:
             wait_for(self._answers, 30, f"web; {self.log('web')}")
 
     def collect_static(self) -> None:
-        if any((self.directory / "static").iterdir()):
+        if any((self.directory / "static").glob("*")):
             return
         command = [sys.executable, "manage.py", "collectstatic", "--no-input", "-v0"]
         subprocess.run(command, env=self.environment, cwd=settings.BASE_DIR, check=True)
