@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from storagemgr.hosts.models import Host
 from storagemgr.jobs.models import Job
+from storagemgr.jobs.operations import REGISTRY
 
 State = Job.State
 
@@ -20,7 +21,8 @@ State = Job.State
 def claim(job_id: int) -> Job | None:
     """The job, now running and leased to this process; None when it is not its turn or somebody has it."""
     with transaction.atomic():
-        job = Job.objects.filter(pk=job_id, state=State.QUEUED).first()
+        # What another version of the program asked for waits for a worker that knows it.
+        job = Job.objects.filter(pk=job_id, state=State.QUEUED, operation__in=list(REGISTRY)).first()
         if job is None:
             return None
         Host.objects.select_for_update().get(pk=job.host_id)

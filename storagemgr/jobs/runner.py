@@ -68,7 +68,7 @@ def _perform(operation: Operation, context: Run) -> None:
 def check_again(operation: Operation, context: Run) -> None:
     """Right, target and precondition, as they are now and not as they were when the page was shown."""
     job = context.job
-    if job.requested_by and not may(job.requested_by, operation.right, job.host_id, job.pool_uuid):
+    if not job.is_scheduled and not _may_still(job, operation.right):
         raise OperationFailed("not_permitted_any_more")
     context.target = operation.find(job)
     if context.target is None:
@@ -81,6 +81,12 @@ def check_again(operation: Operation, context: Run) -> None:
     if reason := operation.why_off(context.target):
         raise OperationFailed("changed_since", reason)
     job.log("checked again: right, target, state")
+
+
+def _may_still(job: Job, right: str) -> bool:
+    """Not when the requester's account was deleted meanwhile."""
+    requester = job.requested_by
+    return requester is not None and may(requester, right, job.host_id, job.pool_uuid)
 
 
 def report(job: Job, **fields: Any) -> None:
@@ -96,12 +102,12 @@ def end(job: Job, state: State, *, code: str = "", text: str = "", **fields: Any
     job.log("done" if state == State.SUCCEEDED else f"failed: {code} {text}".rstrip())
     if job.is_scheduled and state == State.SUCCEEDED:
         return
-    operation = REGISTRY[job.operation]
+    operation = REGISTRY.get(job.operation)
     audit.record(
         job.operation,
         audit.Outcome.DONE if state == State.SUCCEEDED else audit.Outcome.FAILED,
         actor=job.requested_by,
-        right=operation.right,
+        right=operation.right if operation else "",
         object_text=job.title,
         host_id=job.host_id,
         pool_uuid=job.pool_uuid,

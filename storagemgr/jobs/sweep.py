@@ -64,15 +64,15 @@ def settle(job_id: int) -> None:
 
 
 def _look(job: Job) -> Finding:
-    operation = REGISTRY[job.operation]
+    operation = REGISTRY.get(job.operation)
     if not job.daemon:
         return Finding(
             State.FAILED, "Nothing was done: the worker died before it asked libvirt.", "nothing_done"
         )
+    if operation is None or operation.settle is None:
+        return Finding(State.FAILED, "How it ended is not known; look at the pool.", "end_unknown")
     context = Run(job=job, target=operation.find(job), connect=lambda: connect(job.host.uri))
     try:
-        if operation.settle is None:
-            return Finding(State.FAILED, "How it ended is not known; look at the pool.", "end_unknown")
         return operation.settle(context)
     except VirtError as error:
         return Finding(None, f"Cannot look yet: {error.detail or error.code}")
