@@ -1,6 +1,6 @@
 """What can be done with a pool, each declared once."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.utils import timezone
@@ -74,6 +74,18 @@ def _read_again(connection: Any, pool: Pool) -> None:
         pool.delete()
 
 
+def once_it_answers(settle: Callable[[Run], Finding]) -> Callable[[Run], Finding]:
+    """Not asked of a pool that does not answer: each such call would stay in libvirtd until it does."""
+
+    def careful(run: Run) -> Finding:
+        pool = find(run.job)
+        if pool is not None and (reason := unreachable(pool)):
+            return Finding(None, f"Cannot look yet: {reason}")
+        return settle(run)
+
+    return careful
+
+
 def _settled(expected: Any, done: str) -> Any:
     """How an interrupted one-call operation ended: `expected(pool)` is true of the pool when it was done."""
 
@@ -86,7 +98,7 @@ def _settled(expected: Any, done: str) -> Any:
             return Finding(Job.State.SUCCEEDED, done)
         return Finding(Job.State.FAILED, "It was not done; it can be asked for again.", "nothing_done")
 
-    return settle
+    return once_it_answers(settle)
 
 
 def _virsh(command: str) -> Any:

@@ -10,7 +10,7 @@ from pools import sync as pool_sync
 from pools.models import Pool
 from pools.operations import check as check_pool
 from pools.operations import find as find_pool
-from pools.operations import unreachable
+from pools.operations import once_it_answers, unreachable
 from storagemgr.jobs.models import Job, JobLock
 from storagemgr.jobs.operations import (
     Danger,
@@ -160,6 +160,7 @@ def settle_new(run: Run) -> Finding:
     """How making a volume ended: is the name there, is libvirt still writing it, is it the same daemon as then?"""
     job, connection = run.job, run.open()
     pool, name = find_pool(job), job.params["name"]
+    is_same_daemon = job.daemon != "unknown" and connection.daemon_id() == job.daemon
     if pool is None:
         return Finding(Job.State.FAILED, "The pool is gone, and with it what was made.", "target_gone")
     try:
@@ -170,9 +171,11 @@ def settle_new(run: Run) -> Finding:
             return Finding(
                 Job.State.FAILED, f"{name} is not there; nothing was left behind.", "copy_vanished"
             )
+        if error.code == "pool_inactive":
+            return _settle_new_in_stopped(job, pool, is_same_daemon)
         raise
     volume = _read_new(connection, pool, name)
-    if job.daemon != "unknown" and connection.daemon_id() == job.daemon:
+    if is_same_daemon:
         return Finding(Job.State.SUCCEEDED, "libvirt finished it although the worker did not see the end.")
     Volume.objects.filter(pk=volume.pk if volume else None).update(unverified_since=timezone.now())
     text = (
@@ -181,9 +184,30 @@ def settle_new(run: Run) -> Finding:
     return Finding(Job.State.FAILED, text, "unverified")
 
 
+def _settle_new_in_stopped(job: Job, pool: Pool, is_same_daemon: bool) -> Finding:
+    """Nothing can be looked up before the pool is started, and while the job waited nobody could start it."""
+    name, now = job.params["name"], timezone.now()
+    if is_same_daemon:
+        # It refuses to stop a pool in which it makes a volume.
+        text = f"libvirt was done with it before the pool was stopped; once it is started, {name} is there or not."
+        return Finding(Job.State.FAILED, text, "end_unknown")
+    # The reading of the started pool fills the row in or takes it away.
+    blank = {"path": f"{pool.target_path}/{name}", "type": "file", "capacity": 0, "allocation": 0}
+    Volume.objects.get_or_create(pool=pool, name=name, defaults=blank | {"seen_at": now})
+    Volume.objects.filter(pool=pool, name=name).update(unverified_since=now)
+    text = f"libvirt was restarted while it made {name}; if that is in the stopped pool, it may not be whole."
+    return Finding(Job.State.FAILED, text, "unverified")
+
+
 def _settle_delete(run: Run) -> Finding:
     pool = find_pool(run.job)
-    if pool is None or _read_new(run.open(), pool, run.job.volume_name) is None:
+    try:
+        is_gone = pool is None or _read_new(run.open(), pool, run.job.volume_name) is None
+    except VirtError as error:
+        if error.code != "pool_inactive":
+            raise
+        return Finding(Job.State.FAILED, "The pool is stopped; start it to see what is there.", "end_unknown")
+    if is_gone:
         return Finding(Job.State.SUCCEEDED, "The volume is deleted.")
     return Finding(Job.State.FAILED, "The volume is still there; nothing was deleted.", "nothing_done")
 
@@ -240,7 +264,7 @@ CREATE = register(
         check=check_pool,
         form=CreateForm,
         run=_create,
-        settle=settle_new,
+        settle=once_it_answers(settle_new),
         result=made,
         is_quick=True,
         why_off=_why_no_create,
@@ -263,7 +287,7 @@ CLONE = register(
         check=check,
         form=CloneForm,
         run=_clone,
-        settle=settle_new,
+        settle=once_it_answers(settle_new),
         result=made,
         why_off=_why_no_clone,
         effects=_clone_effects,
@@ -318,7 +342,7 @@ DELETE = register(
         danger=Danger.DESTROYS,
         is_quick=True,
         run=_delete,
-        settle=_settle_delete,
+        settle=once_it_answers(_settle_delete),
         why_off=_why_no_delete,
         effects=lambda volume: [f"The data of {volume.name} is gone; libvirt has no trash."],
         locks=lambda volume, params: [lock(volume.pool, volume.name, is_write=True)],

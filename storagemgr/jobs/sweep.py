@@ -17,6 +17,7 @@ from storagemgr.virt.errors import VirtError
 logger = logging.getLogger(__name__)
 State = Job.State
 SETTLE_EVERY = timedelta(seconds=3)
+LOOK_ENDS = timedelta(seconds=90)  # the task that looks is killed well before
 RING_AGAIN = timedelta(seconds=10)
 FORGET_SCHEDULED = timedelta(hours=1)  # hundreds of pools refreshed by themselves would bury what people did
 
@@ -42,8 +43,9 @@ def settle(job_id: int) -> None:
     """Look at the host and decide how an interrupted job ended; look again later while libvirt works on it."""
     now = timezone.now()
     due = Job.objects.filter(pk=job_id, state=State.INTERRUPTED, next_settle_at__lte=now)
-    # A repeated message finds the next look in the future and goes.
-    if not due.update(next_settle_at=now + SETTLE_EVERY):
+    # One look at a time: a repeated message finds the next one in the future and goes. A look can hang, and one
+    # that is killed leaves its call behind in libvirtd.
+    if not due.update(next_settle_at=now + LOOK_ENDS):
         return
     job = Job.objects.get(pk=job_id)
     finding = _look(job)
@@ -51,6 +53,8 @@ def settle(job_id: int) -> None:
         Job.objects.filter(pk=job.pk).update(finding=finding.text, updated_at=timezone.now())
         job.log(finding.text)
     if finding.state is None:
+        waiting = Job.objects.filter(pk=job.pk, state=State.INTERRUPTED)
+        waiting.update(next_settle_at=timezone.now() + SETTLE_EVERY)
         return
     end(
         job,

@@ -30,7 +30,10 @@ def test_a_job_of_an_unknown_operation_waits_for_a_worker_that_knows_it(ask, poo
 def test_an_interrupted_job_of_an_unknown_operation_lets_the_lane_go(ask, pool):
     job = ask("pool.autostart_on", pool)
     Job.objects.update(
-        operation="pool.of_another_version", state="interrupted", daemon="1:2:3", next_settle_at=timezone.now()
+        operation="pool.of_another_version",
+        state="interrupted",
+        daemon="1:2:3",
+        next_settle_at=timezone.now(),
     )
     settle(job.pk)
     job.refresh_from_db()
