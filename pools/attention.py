@@ -1,13 +1,16 @@
 """What a person should look at first, from the rows alone."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.urls import reverse
 
-from pools.capacity import BAD, Space
+from pools.capacity import BAD, Known, space_of
 from pools.models import Pool
+from pools.rows import LISTED
+from pools.states import ATTENTION
 from storagemgr.access.scopes import Actor
 from storagemgr.hosts.models import Host
 from storagemgr.templatetags.storage import moment, percent, printable
@@ -37,37 +40,41 @@ class Notice:
         return reverse(self.view, args=[self.pk])
 
 
-def notices(user: Actor, pools: Sequence[tuple[Pool, Space]]) -> list[Notice]:
+def notices(user: Actor, pools: Sequence[Known]) -> list[Notice]:
     """Worst first. `pools` are all that the person sees."""
-    found = _silent_hosts([pool for pool, _ in pools])
-    for pool, space in pools:
-        if pool.host.answers and (notice := _of_pool(pool, space)):
-            found.append(notice)
+    found = _silent_hosts(pools)
+    if any(pool.needs_attention and pool.host__state == Host.State.UP for pool in pools):
+        sick = Pool.objects.visible_to(user).filter(ATTENTION, host__state=Host.State.UP)
+        found += filter(None, map(_of_pool, sick.only(*LISTED).prefetch_related("host")))
     found += _unverified(user)
     return sorted(found, key=lambda notice: notice.level != "bad")
 
 
-def _silent_hosts(pools: list[Pool]) -> list[Notice]:
-    silent: dict[Host, int] = {}
-    for pool in pools:
-        if pool.host.state in (Host.State.DOWN, Host.State.SILENT):
-            silent[pool.host] = silent.get(pool.host, 0) + 1
+def _silent_hosts(pools: Sequence[Known]) -> list[Notice]:
+    silent = Counter(
+        pool.host_id for pool in pools if pool.host__state in (Host.State.DOWN, Host.State.SILENT)
+    )
+    if not silent:
+        return []
     return [
         Notice(
             "bad",
             printable(host),
             f"{'has not answered' if host.state == Host.State.SILENT else 'refuses connections'} since "
-            f"{moment(host.state_since)}. {'Its pool shows' if number == 1 else f'Its {number} pools show'} "
+            f"{moment(host.state_since)}. "
+            f"{'Its pool shows' if silent[host.pk] == 1 else f'Its {silent[host.pk]} pools show'} "
             "what was last seen.",
             host.state_since,
             "hosts:host",
             host.pk,
         )
-        for host, number in silent.items()
+        for host in Host.objects.filter(pk__in=silent)
     ]
 
 
-def _of_pool(pool: Pool, space: Space) -> Notice | None:
+def _of_pool(pool: Pool) -> Notice | None:
+    space = space_of(pool)
+
     def notice(level: str, text: str, since: datetime | None) -> Notice:
         text = f"on {printable(pool.host)} {text}"
         return Notice(level, printable(pool.name), text, since, "pools:pool", pool.pk)

@@ -5,10 +5,11 @@ libvirt's numbers mean different things by type of pool; `Space.numbers` says ho
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from pools.models import Pool
 from storagemgr.templatetags.storage import count, percent, size
-from storagemgr.virt.pool_types import Numbers
+from storagemgr.virt.pool_types import Numbers, pool_type
 
 WARN, BAD = 80, 90
 LUNS_DRAWN = 12
@@ -190,40 +191,60 @@ def space_of(pool: Pool) -> Space:
     )
 
 
+class Known(NamedTuple):
+    """What the sum, the filters and the notices need of each pool, however many there are. Sizes in bytes."""
+
+    host_id: int
+    host__name: str
+    host__state: str
+    type: str
+    state: str
+    capacity: int
+    allocation: int
+    available: int
+    promised: int
+    volume_allocation: int
+    volume_count: int
+    shown_as: str  # see pools/states.py
+    needs_attention: bool
+
+
 @dataclass
 class FleetSpace:
-    """The sum over pools whose numbers can be added up."""
+    """The sum over pools whose numbers can be added up. Not summed by the database: bytes outgrow its integers."""
 
     pools: int = 0
     hosts: set[int] = field(default_factory=set)
-    spaces: list[Space] = field(default_factory=list)
     left_out: set[str] = field(default_factory=set)
+    summed: list[Known] = field(default_factory=list)
 
-    def add(self, pool: Pool, space: Space) -> None:
+    def add(self, pool: Known) -> None:
         self.pools += 1
         self.hosts.add(pool.host_id)
-        if space.is_stopped:
+        numbers = pool_type(pool.type).numbers
+        if pool.state == Pool.State.INACTIVE:
             self.left_out.add("stopped pools")
-        elif space.numbers == "luns":
+        elif numbers == "luns":
             self.left_out.add("fixed LUNs")
-        elif space.numbers == "raw":
+        elif numbers == "raw":
             self.left_out.add("Ceph (raw)")
-        elif space.numbers == "none" or not space.capacity:
+        elif numbers == "none" or not pool.capacity:
             self.left_out.add("pools without a size")
         else:
-            self.spaces.append(space)
+            self.summed.append(pool)
 
     @cached_property
     def total(self) -> Space:
-        growth = sum(space.promised_free for space in self.spaces)
         return Space(
             numbers="normal",
-            capacity=sum(space.capacity for space in self.spaces),
-            used=sum(space.used for space in self.spaces),
-            free=sum(space.free for space in self.spaces),
-            promised=sum(space.promised for space in self.spaces),
-            growth=growth,
-            volume_count=sum(space.volume_count for space in self.spaces),
+            capacity=sum(pool.capacity for pool in self.summed),
+            used=sum(pool.allocation for pool in self.summed),
+            free=sum(pool.available for pool in self.summed),
+            promised=sum(pool.promised for pool in self.summed),
+            growth=sum(
+                min(max(0, pool.promised - pool.volume_allocation), pool.available) for pool in self.summed
+            ),
+            volume_count=sum(pool.volume_count for pool in self.summed),
         )
 
     @property

@@ -1,17 +1,20 @@
 """The filters of the fleet page. Values that make no sense are ignored, never an error."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import django_filters
-from django.db.models import Count, F, FloatField, Q, QuerySet
+from django.db.models import F, FloatField, Q, QuerySet
 from django.db.models.functions import Cast, NullIf
 from django.http import HttpRequest
 
+from pools.capacity import Known
 from pools.models import Pool
-from pools.states import BY_STATE, URGENCY
+from pools.states import ATTENTION, NEEDS_ATTENTION, SHOWN_AS, URGENCY
 from storagemgr.listing import Chip, Menu, chips, menu
 from storagemgr.templatetags.storage import printable
+from storagemgr.virt.pool_types import pool_type
 
 SORTS: dict[str, list[Any]] = {
     "name": ["name", "host__name"],
@@ -34,14 +37,11 @@ class PoolFilter(django_filters.FilterSet):
         model = Pool
         fields: list[str] = []
 
-    def __init__(self, *args: Any, known: Sequence[Pool], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, known: Sequence[Known], **kwargs: Any) -> None:
         """`known`: all pools that the person sees; their hosts and types are the choices."""
         super().__init__(*args, **kwargs)
-        self.hosts = [(name, printable(name)) for name in sorted({pool.host.name for pool in known})]
-        titles = {pool.type: pool.kind.title for pool in known}
-        self.types = sorted(titles.items(), key=lambda pair: pair[1])
-        self.filters["host"].extra["choices"] = self.hosts
-        self.filters["type"].extra["choices"] = self.types
+        self.filters["host"].extra["choices"] = hosts_of(known)
+        self.filters["type"].extra["choices"] = types_of(known)
 
     def search(self, pools: QuerySet[Pool], name: str, value: str) -> QuerySet[Pool]:
         return pools.filter(matching(value))
@@ -56,23 +56,38 @@ def matching(text: str) -> Q:
     )
 
 
-def state_chips(request: HttpRequest, pools: QuerySet[Pool]) -> list[Chip]:
-    counts = pools.order_by().aggregate(
-        all=Count("pk"), **{name: Count("pk", filter=condition) for name, condition in BY_STATE.items()}
-    )
-    titles = {
-        "attention": "Needs attention",
-        "running": "Running",
-        "stopped": "Stopped",
-        "silent": "Not answering",
-    }
-    options = [("", "All", counts["all"]), *((name, title, counts[name]) for name, title in titles.items())]
+def known_of(pools: QuerySet[Pool]) -> list[Known]:
+    """Cheap for a thousand pools: one query, no objects, no times."""
+    found = pools.order_by().annotate(shown_as=SHOWN_AS, needs_attention=NEEDS_ATTENTION)
+    return list(map(Known._make, found.values_list(*Known._fields)))
+
+
+def state_chips(request: HttpRequest, pools: Sequence[Known]) -> list[Chip]:
+    shown = Counter(pool.shown_as for pool in pools)
+    options = [
+        ("", "All", len(pools)),
+        ("attention", "Needs attention", sum(pool.needs_attention for pool in pools)),
+        ("running", "Running", shown["running"]),
+        ("stopped", "Stopped", shown["stopped"]),
+        ("silent", "Not answering", shown["silent"]),
+    ]
     return chips(request, "state", options)
 
 
-def menus(request: HttpRequest, filters: PoolFilter) -> list[Menu]:
-    return [menu(request, "host", "Host", filters.hosts), menu(request, "type", "Type", filters.types)]
+def menus(request: HttpRequest, known: Sequence[Known]) -> list[Menu]:
+    return [menu(request, "host", "Host", hosts_of(known)), menu(request, "type", "Type", types_of(known))]
+
+
+def hosts_of(known: Sequence[Known]) -> list[tuple[str, str]]:
+    return [(name, printable(name)) for name in sorted({pool.host__name for pool in known})]
+
+
+def types_of(known: Sequence[Known]) -> list[tuple[str, str]]:
+    titles = {name: pool_type(name).title for name in {pool.type for pool in known}}
+    return sorted(titles.items(), key=lambda pair: pair[1])
 
 
 def in_state(pools: QuerySet[Pool], state: str) -> QuerySet[Pool]:
-    return pools.filter(BY_STATE[state]) if state in BY_STATE else pools
+    if state == "attention":
+        return pools.filter(ATTENTION)
+    return pools.alias(shown_as=SHOWN_AS).filter(shown_as=state) if state else pools

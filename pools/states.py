@@ -1,6 +1,6 @@
 """The state of a pool in one word for people, worst news first: what its host is, then the pool itself."""
 
-from django.db.models import Case, F, IntegerField, Q, Value, When
+from django.db.models import BooleanField, Case, F, IntegerField, Q, Value, When
 
 from pools.capacity import WARN
 from pools.models import Pool
@@ -30,9 +30,7 @@ def pool_state(pool: Pool) -> State:
 _SUMMED = [name for name, kind in TYPES.items() if kind.numbers in ("normal", "raw")]
 
 SILENT = ~Q(host__state=Host.State.UP)
-UNREACHABLE = ~SILENT & (Q(unreachable_since__isnull=False) | Q(state=Pool.State.INACCESSIBLE))
-STOPPED = ~SILENT & ~UNREACHABLE & Q(state=Pool.State.INACTIVE)
-RUNNING = ~SILENT & ~UNREACHABLE & ~STOPPED
+UNREACHABLE = Q(unreachable_since__isnull=False) | Q(state=Pool.State.INACCESSIBLE)
 NEARLY_FULL = (
     ~Q(state=Pool.State.INACTIVE)
     & Q(type__in=_SUMMED, capacity__gt=0)
@@ -40,14 +38,20 @@ NEARLY_FULL = (
 )
 ATTENTION = SILENT | UNREACHABLE | Q(state=Pool.State.DEGRADED) | ~Q(refresh_error="") | NEARLY_FULL
 
-BY_STATE = {"attention": ATTENTION, "running": RUNNING, "stopped": STOPPED, "silent": SILENT | UNREACHABLE}
+# Each pool has one of these, and besides may need attention.
+SHOWN_AS = Case(
+    When(SILENT | UNREACHABLE, then=Value("silent")),
+    When(state=Pool.State.INACTIVE, then=Value("stopped")),
+    default=Value("running"),
+)
+NEEDS_ATTENTION = Case(When(ATTENTION, then=Value(True)), default=Value(False), output_field=BooleanField())
 
 # Sorted by state, what needs a person comes first.
 URGENCY = Case(
     When(SILENT, then=Value(1)),
     When(UNREACHABLE, then=Value(0)),
-    When(STOPPED, then=Value(3)),
-    When(Q(state=Pool.State.DEGRADED), then=Value(2)),
+    When(state=Pool.State.INACTIVE, then=Value(3)),
+    When(state=Pool.State.DEGRADED, then=Value(2)),
     default=Value(4),
     output_field=IntegerField(),
 )

@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from pools import attention, filters
-from pools.capacity import FleetSpace, space_of
+from pools.capacity import FleetSpace
 from pools.models import Pool
 from pools.rows import LISTED, rows_of
 from pools.states import pool_state
@@ -31,26 +31,24 @@ VMS_SHOWN = 10
 @require_safe
 def fleet(request: HttpRequest) -> HttpResponse:
     visible = Pool.objects.visible_to(request.user)
-    known = list(visible.only(*LISTED).prefetch_related("host"))
-    spaces = {pool.pk: space_of(pool) for pool in known}
+    known = filters.known_of(visible)
     total = FleetSpace()
     for pool in known:
-        total.add(pool, spaces[pool.pk])
-    found = attention.notices(request.user, [(pool, spaces[pool.pk]) for pool in known])
+        total.add(pool)
+    found = attention.notices(request.user, known)
 
-    chosen = filters.PoolFilter(request.GET, queryset=visible, known=known)
-    chips = filters.state_chips(request, chosen.qs)
+    chosen = filters.PoolFilter(request.GET, queryset=visible, known=known).qs
+    chips = filters.state_chips(request, filters.known_of(chosen) if is_filtered(request) else known)
     state = next(chip for chip in chips if chip.is_on)
     sort = sort_key(request, filters.SORTS, filters.DEFAULT_SORT)
-    matching = ordered(filters.in_state(chosen.qs, state.value), sort, filters.SORTS)
-    page = page_of(request, matching.values_list("pk", flat=True), state.count)
-    by_pk = {pool.pk: pool for pool in known}
+    matching = ordered(filters.in_state(chosen, state.value), sort, filters.SORTS)
+    page = page_of(request, matching.only(*LISTED).prefetch_related("host"), state.count)
     context = {
-        "rows": rows_of(request.user, [by_pk[pk] for pk in page if pk in by_pk]),
+        "rows": rows_of(request.user, list(page)),
         "page": page,
         "sort": sort,
         "chips": chips,
-        "menus": filters.menus(request, chosen),
+        "menus": filters.menus(request, known),
         "q": request.GET.get("q", ""),
         "is_filtered": is_filtered(request),
         "total": total,
