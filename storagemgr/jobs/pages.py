@@ -20,13 +20,13 @@ from storagemgr.access import audit
 from storagemgr.access.objects import require
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import Danger, Operation, OperationForm
-from storagemgr.jobs.submit import Held, submit
+from storagemgr.jobs.submit import Held, KeyUsed, submit
 from storagemgr.jobs.words import ShownJob
 from storagemgr.messages import message
 from storagemgr.templatetags.storage import printable
 
 WAIT_S, LOOK_EVERY_S = 1.0, 0.05
-KEY_LOST = "This form had lost its number, so nothing was started. It has a new one now; ask again."
+KEY_LOST = "This form had lost its number or was used before, so nothing was started. It has a new one now; ask again."
 
 
 class TypedName(forms.CharField):
@@ -95,7 +95,7 @@ def _answer(request: HttpRequest, operation: Operation, target: Any, cancel_url:
     page = {"operation": operation, "target": target, "form": form, "off": off, "cancel_url": cancel_url}
     if request.method != "POST":
         return _page(request, page, 200)
-    if known := _known(request):
+    if known := _known(request, operation, target, form):
         return _done(request, operation, target, known)
     if off:
         return _page(request, page, 409)
@@ -112,6 +112,10 @@ def _answer(request: HttpRequest, operation: Operation, target: Any, cancel_url:
         )
     except Held as held:
         return _page(request, page | {"held": ShownJob(held.job), "held_message": message("held")}, 409)
+    except KeyUsed:
+        form.data = form.data.copy()
+        del form.data["key"]
+        return _page(request, page, 422)
     return _done(request, operation, target, job)
 
 
@@ -121,13 +125,27 @@ def why_off(operation: Operation, target: Any) -> str:
     return operation.why_off(target)
 
 
-def _known(request: HttpRequest) -> Job | None:
-    """The job that this very form asked for before: a double click, a reload, the back button."""
+def _known(request: HttpRequest, operation: Operation, target: Any, form: OperationForm) -> Job | None:
+    """The job that this very request made before: a double click, a reload, the back button."""
     try:
         key = uuid.UUID(request.POST.get("key", ""))
     except ValueError:
         return None
-    return Job.objects.filter(key=key, requested_by=request.user).first()
+    job = Job.objects.filter(key=key, requested_by=request.user, operation=operation.name).first()
+    is_same = job and operation.label(target, job.params) == job.title and _asks_for(form, job.params)
+    return job if is_same else None
+
+
+def _asks_for(form: OperationForm, params: dict[str, Any]) -> bool:
+    """Field by field: as a whole the form is wrong by now, the name that it asked for is taken."""
+    try:
+        return all(
+            field.clean(form[name].data) == params[name]
+            for name, field in form.fields.items()
+            if name in params
+        )
+    except forms.ValidationError:
+        return False
 
 
 def form_of(request: HttpRequest, operation: Operation, target: Any) -> OperationForm:
@@ -185,7 +203,8 @@ def _done(request: HttpRequest, operation: Operation, target: Any, job: Job) -> 
     if request.htmx or job.is_active or not operation.is_quick:
         return see(job.get_absolute_url())
     # It is told here, so that the strip does not tell it once more.
-    Job.objects.filter(pk=job.pk, acknowledged_at=None).update(acknowledged_at=timezone.now())
+    mine = Job.objects.filter(pk=job.pk, requested_by=request.user, acknowledged_at=None)
+    mine.update(acknowledged_at=timezone.now())
     _tell(request, job)
     made = operation.result(job) if job.state == Job.State.SUCCEEDED else None
     if made is not None:

@@ -25,6 +25,10 @@ class Held(Exception):
         self.job = job
 
 
+class KeyUsed(Exception):
+    """The key came with another request before: of somebody else, or for something else."""
+
+
 def submit(
     operation: Operation,
     target: Any,
@@ -36,11 +40,11 @@ def submit(
 ) -> Job:
     """The job for this request: the same one when `key` was seen before (a double click, a reload, the back button).
 
-    Raises Held when an active job has a lock that does not go together with the ones this job needs.
+    Raises Held when an active job has a lock that does not go together with the ones this job needs, and KeyUsed.
     """
-    if known := Job.objects.filter(key=key).first():
-        return known
     pool = getattr(target, "pool", target)
+    if known := Job.objects.filter(key=key).first():
+        return _same(known, operation, pool, actor, params)
     try:
         with transaction.atomic():
             Host.objects.select_for_update().get(pk=pool.host_id)
@@ -52,7 +56,14 @@ def submit(
             return job
     except IntegrityError:
         # The same key, committed by the other click while this one waited for the lock.
-        return Job.objects.get(key=key)
+        return _same(Job.objects.get(key=key), operation, pool, actor, params)
+
+
+def _same(known: Job, operation: Operation, pool: Any, actor: User | None, params: dict[str, Any]) -> Job:
+    asked = (operation.name, pool.host_id, pool.uuid, actor.pk if actor else None, params)
+    if asked != (known.operation, known.host_id, known.pool_uuid, known.requested_by_id, known.params):
+        raise KeyUsed
+    return known
 
 
 def _waiting(operation: Operation, pool: Any) -> Job | None:

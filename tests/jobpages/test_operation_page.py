@@ -274,3 +274,15 @@ def test_locks_are_taken(as_operator, volume):
     as_operator.post(url(volume, "clone"), {"key": uuid.uuid4(), "name": "copy.qcow2"})
     locks = {(lock.volume_name, lock.is_write) for lock in JobLock.objects.all()}
     assert locks == {("web01.qcow2", False), ("copy.qcow2", True)}
+
+
+def test_another_wish_in_a_form_that_was_used_is_not_taken_for_the_first(as_operator, pool):
+    """The back button, another name, and "create" again: it must not say that this was done."""
+    page, wish = reverse("volumes:create", args=[pool.pk]), {"key": uuid.uuid4(), "format": "raw"}
+    wish |= {"capacity": "1 GiB", "space": "sparse"}
+    as_operator.post(page, wish | {"name": "one.img"})
+    other = as_operator.post(page, wish | {"name": "two.img"})
+    assert other.status_code == 422
+    assert 'value="two.img"' in other.content.decode()
+    as_operator.post(page, wish | {"name": "two.img", "key": key_in(other)})
+    assert set(Job.objects.values_list("volume_name", flat=True)) == {"one.img", "two.img"}

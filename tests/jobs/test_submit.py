@@ -1,10 +1,11 @@
 import uuid
 
 import pytest
+from django.urls import reverse
 
 from storagemgr.access.models import AuditEvent
 from storagemgr.jobs.models import Job, JobLock
-from storagemgr.jobs.submit import Held
+from storagemgr.jobs.submit import Held, KeyUsed
 
 pytestmark = pytest.mark.django_db
 
@@ -76,3 +77,18 @@ def test_the_broker_hears_of_it_after_the_commit_and_may_be_down(
     assert len(callbacks) == 1
     job.refresh_from_db()
     assert (job.state, job.published_at) == ("queued", None)
+
+
+def test_a_key_of_another_request_is_refused(ask, volume, pool, make_user, client):
+    key = uuid.uuid4()
+    ask("volume.clone", volume, key=key, name="copy.qcow2")
+    with pytest.raises(KeyUsed):
+        ask("volume.clone", volume, key=key, name="other.qcow2")
+    with pytest.raises(KeyUsed):
+        ask("pool.refresh", pool, key=key)
+    client.force_login(make_user("eve", "operator"))
+    page = client.post(reverse("volumes:operate", args=[volume.pk, "clone"]), {"key": key, "name": "mine"})
+    assert page.status_code == 422
+    assert "was used before" in page.content.decode()
+    assert str(key) not in page.content.decode()
+    assert Job.objects.count() == 1
