@@ -1,5 +1,5 @@
 # make run             start everything here, http://localhost:8000 (PORT=8001 for another port)
-# make test            every test; ARGS goes to pytest: make test ARGS="-k clone -m 'not browser'"
+# make test            every test, the quick ones again on PostgreSQL; ARGS goes to pytest: make test ARGS="-k clone -m 'not browser'"
 # make check           the house rules alone: lint, types, import order, templates, migrations
 # make bench           our pages, sync and clone measured beside virsh
 # make clean           remove the virtual environment and the caches; .data stays
@@ -22,6 +22,7 @@ test check bench:
 
 _test:
 	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python tests/on_postgresql.py $(ARGS)
 
 _check:
 	@$(BIN)/python -m pytest tests/test_house.py $(ARGS)

@@ -61,8 +61,18 @@ def sort_key(request: HttpRequest, sorts: dict[str, Any], default: str) -> str:
 def ordered(rows: QuerySet[Any], key: str, sorts: dict[str, Sequence[Any]]) -> QuerySet[Any]:
     """By the columns of `key`, then by id in the same direction, so that one index serves both directions."""
     is_descending = key.startswith("-")
-    columns = [F(column) if isinstance(column, str) else column for column in sorts[key.removeprefix("-")]]
-    return rows.order_by(*(OrderBy(column, descending=is_descending) for column in [*columns, F("pk")]))
+    by = [_order_by(rows, column, is_descending) for column in [*sorts[key.removeprefix("-")], "pk"]]
+    return rows.order_by(*by)
+
+
+def _order_by(rows: QuerySet[Any], column: Any, is_descending: bool) -> OrderBy:
+    """What is not known counts as the least, on every database."""
+    if not isinstance(column, str):
+        return OrderBy(column, descending=is_descending)
+    is_known = column == "pk" or "__" in column or not rows.model._meta.get_field(column).null
+    if is_known:
+        return OrderBy(F(column), descending=is_descending)
+    return F(column).desc(nulls_last=True) if is_descending else F(column).asc(nulls_first=True)
 
 
 def is_filtered(request: HttpRequest) -> bool:

@@ -16,5 +16,6 @@ from storagemgr.settings import *  # noqa: E402, F403
 from storagemgr.settings import DATABASES, STORAGES  # noqa: E402
 
 # A file, not memory: worker processes that a test starts use the same database.
-DATABASES["default"]["TEST"] = {"NAME": str(directory / "test.sqlite3")}
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"]["TEST"] = {"NAME": str(directory / "test.sqlite3")}
 STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}

@@ -40,7 +40,7 @@ def job_list(request: HttpRequest) -> HttpResponse:
     state = next(chip for chip in chips if chip.is_on)
     matching = (chosen.filter(state=state.value) if state.value else chosen).order_by("-id")
     page = page_of(request, matching, state.count)
-    rows = list(visible.filter(pk__in=pinned).order_by("-id")) if pinned else list(page)
+    rows = list(visible.filter(pk__in=pinned).order_by("-id")) or list(page)
     pool_name = next((row.pool_name for row in rows), "") if request.GET.get("pool") else ""
     context = {
         "rows": shown(request.user, rows),
