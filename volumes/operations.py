@@ -91,9 +91,19 @@ def _why_no_delete(volume: Volume) -> str:
         return reason
     if vms := users_of(volume):
         return f"Used by {_some(vms)}. Detach it there first."
-    if children := [child.name for child in children_of(volume)[:4]]:
-        return f"Other volumes are built on it: {_some(children)}. They would be lost with it."
+    if children := _overlays(volume):
+        return f"Other volumes are built on it: {children}. They would be lost with it."
     return ""
+
+
+def _overlays(volume: Volume) -> str:
+    """Who may see this pool may not see the others, so only their number is told."""
+    children = children_of(volume)
+    here = [child.name for child in children.filter(pool=volume.pool)[:4]]
+    elsewhere = children.exclude(pool=volume.pool).count()
+    parts = [_some(here)] if here else []
+    parts += [f"{elsewhere} in other pools"] if elsewhere else []
+    return " and ".join(parts)
 
 
 def users_of(volume: Volume) -> list[str]:

@@ -49,7 +49,12 @@ def running_jobs(request: HttpRequest) -> dict[str, Any]:
 
 def _here(request: HttpRequest) -> str:
     """The path of the page on which the strip stands."""
-    return urlsplit(request.htmx.current_url or "").path if request.htmx else request.path
+    if not request.htmx:
+        return request.path
+    try:
+        return urlsplit(request.htmx.current_url or "").path
+    except ValueError:
+        return ""
 
 
 def strip_of(user: Actor, here: str = "") -> Strip:

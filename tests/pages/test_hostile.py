@@ -11,7 +11,7 @@ NAMES = [
     '"><script>alert(1)</script>',
     "' autofocus onfocus=alert(1) x='",
     "{{7*7}}{% now 'Y' %}",
-    "two\nlines\r\tand\x00nul",
+    "two\nlines\r\tand\x07bell",
     "exe.\u202egnp.img",
     "javascript:alert(1)",
     "../../etc/passwd",
@@ -105,3 +105,19 @@ def test_values_that_make_no_sense_are_ignored(see, viewer, volume, parameter, v
 )
 def test_ids_of_nothing(see, administrator, host, path, pk):
     assert see(administrator, path.format(pk)).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "parameter", ["/?host", "/?type", "/volumes/?format", "/jobs/?operation", "/jobs/?pool", "/jobs/?rows"]
+)
+def test_a_thousand_values(see, viewer, volume, parameter):
+    path, name = parameter.split("?")
+    query = "&".join(f"{name}=x{number}" for number in range(999))
+    assert see(viewer, f"{path}?{query}").status_code == 200
+    assert see(viewer, f"{path}?{query}&a=1&b=2").status_code == 400
+
+
+@pytest.mark.parametrize("address", ["http://[", "//", "\\\\evil", "javascript:alert(1)", "x" * 5000])
+def test_a_forged_address_of_the_page(see, viewer, volume, address):
+    page = see(viewer, reverse("jobs:strip"), poll=True, **{"HX-Current-URL": address})
+    assert page.status_code == 200

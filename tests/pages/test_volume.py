@@ -2,6 +2,7 @@ from datetime import timedelta
 from xml.etree import ElementTree
 
 import pytest
+from django.urls import reverse
 from django.utils import timezone
 
 from volumes.attach import disk_xml, why_no_disk
@@ -152,3 +153,28 @@ def test_queries_do_not_grow(see, operator, volume, make_volume, use, make_job, 
     few = count_queries(lambda: see(operator, f"/volumes/{volume.pk}/", poll=True))
     grow(20)
     assert count_queries(lambda: see(operator, f"/volumes/{volume.pk}/", poll=True)) == few
+
+
+def test_overlays_in_pools_that_are_hidden_from_a_person_have_no_names(
+    see, make_user, make_pool, make_volume, volume
+):
+    pool = volume.pool
+    person = make_user("olaf", "operator", host=pool.host, pool_uuid=pool.uuid)
+    make_volume("hidden.qcow2", pool=make_pool("secret"), backing_path=volume.path)
+    for url in (volume.get_absolute_url(), reverse("volumes:operate", args=[volume.pk, "delete"])):
+        page = see(person, url).content.decode()
+        assert "1 in other pools" in page
+        assert "hidden.qcow2" not in page
+        assert "secret" not in page
+    make_volume("seen.qcow2", pool=pool, backing_path=volume.path)
+    assert "seen.qcow2 and 1 in other pools" in see(person, volume.get_absolute_url()).content.decode()
+
+
+def test_all_jobs_of_the_history_are_the_ones_of_this_volume(see, viewer, make_volume, make_job):
+    volume = make_volume("a & b.qcow2")
+    make_job(volume.pool, title="Create it", state="succeeded", volume_name=volume.name)
+    make_job(volume.pool, title="Copy it", state="succeeded", params={"source": volume.name})
+    make_job(volume.pool, title="Not it", state="succeeded", volume_name=str(volume.pk))
+    page = see(viewer, f"/volumes/{volume.pk}/")
+    listed = see(viewer, page.context["history_url"])
+    assert [row.job.title for row in listed.context["rows"]] == ["Copy it", "Create it"]
