@@ -1,8 +1,9 @@
 """Pages of volumes: rows only, libvirt is never asked here."""
 
 from typing import Any
+from urllib.parse import urlencode
 
-from django.db.models import Q, QuerySet, prefetch_related_objects
+from django.db.models import QuerySet, prefetch_related_objects
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
@@ -97,7 +98,7 @@ def volume(request: HttpRequest, pk: int) -> HttpResponse:
         "buttons": buttons,
         "clone": next((b for b in buttons if b.operation.name == "volume.clone" and not b.off), None),
         "history": jobs_of(request, found, is_active=False)[:HISTORY_SHOWN],
-        "history_url": f"{reverse('jobs:list')}?volume={found.pk}",
+        "history_url": f"{reverse('jobs:list')}?{history_query(found)}",
     }
     return live_page(request, "volumes/volume.html", context)
 
@@ -113,8 +114,12 @@ def parent_of(request: HttpRequest, found: Volume) -> Volume | None:
 def jobs_of(request: HttpRequest, found: Volume, *, is_active: bool) -> QuerySet[Job]:
     """The jobs that made, changed or copied the volume, newest first."""
     here = Job.objects.visible_to(request.user).in_lane(found.pool.host_id, found.pool.uuid)
-    about = here.filter(Q(volume_name=found.name) | Q(params__source=found.name))
+    about = here.about_volume(found.name)
     return about.active() if is_active else about.exclude(state__in=Job.ACTIVE)
+
+
+def history_query(found: Volume) -> str:
+    return urlencode({"pool": found.pool_id, "volume": found.name}, errors="surrogateescape")
 
 
 def sentence_of(found: Volume) -> tuple[str, str]:

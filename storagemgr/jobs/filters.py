@@ -38,7 +38,7 @@ class JobFilter(django_filters.FilterSet):
     pool = django_filters.NumberFilter(
         field_name="pool_pk", decimal_places=0, min_value=1, max_value=ID_LIMIT
     )
-    volume = django_filters.CharFilter(field_name="volume_name", max_length=255)
+    volume = django_filters.CharFilter(method="about_volume", max_length=255, strip=False)
     mine = django_filters.CharFilter(method="only_mine", max_length=1)
 
     class Meta:
@@ -47,6 +47,9 @@ class JobFilter(django_filters.FilterSet):
 
     def search(self, jobs: QuerySet[Job], name: str, value: str) -> QuerySet[Job]:
         return jobs.filter(Q(title__icontains=value) | Q(pool_name__icontains=value))
+
+    def about_volume(self, jobs: Any, name: str, value: str) -> QuerySet[Job]:
+        return jobs.about_volume(value)
 
     def only_mine(self, jobs: QuerySet[Job], name: str, value: str) -> QuerySet[Job]:
         return jobs.filter(requested_by=self.request.user) if value == "1" else jobs

@@ -23,6 +23,10 @@ class JobQuerySet(ScopedQuerySet):
     def in_lane(self, host_id: int, pool_uuid: uuid.UUID) -> "JobQuerySet":
         return self.filter(host_id=host_id, pool_uuid=pool_uuid)
 
+    def about_volume(self, name: str) -> "JobQuerySet":
+        """Those that made, changed or copied a volume of this name."""
+        return self.filter(models.Q(volume_name=name) | models.Q(params__source=name))
+
 
 class Job(models.Model):
     """One operation that was asked for. The row is the truth, the Celery message only rings the bell.

@@ -9,6 +9,7 @@ from storagemgr.jobs.models import Job
 pytestmark = pytest.mark.django_db
 S = Job.State
 LIST = "/jobs/"
+FROM_A = {"params": {"source": "a"}}
 
 
 def titles(response):
@@ -19,7 +20,7 @@ def titles(response):
 def jobs(make_job, manager, make_pool):
     """Six jobs in two pools, of two people."""
     return {
-        "clone": make_job("Clone a to b", operation="volume.clone", state=S.RUNNING, volume_name="b"),
+        "clone": make_job("Clone a to b", operation="volume.clone", state=S.RUNNING, volume_name="b", **FROM_A),
         "refresh": make_job("Refresh default", is_exclusive=True),
         "failed": make_job("Delete old", operation="volume.delete", state=S.FAILED, error_code="no_volume"),
         "theirs": make_job(
@@ -48,6 +49,7 @@ def jobs(make_job, manager, make_pool):
         ("q=0%25_s", ["theirs"]),
         ("q=other", ["elsewhere"]),
         ("volume=b", ["clone"]),
+        ("volume=a", ["clone"]),
         ("state=running&q=nothing", []),
     ],
 )

@@ -111,7 +111,7 @@ def test_many_failures_are_one_more_line(strip, make_job):
         make_job(f"Clone {number}", state=S.FAILED, error_code="no_space")
     html = strip()
     assert html.count("data-say") == 3
-    assert "More jobs of yours failed" in html
+    assert "More jobs of yours ended" in html
 
 
 def test_the_number_of_queries_does_not_grow(as_operator, make_job, htmx):
