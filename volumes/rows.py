@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
-from django.db.models import Count
+from django.db.models import Count, prefetch_related_objects
 
 from storagemgr.jobs.models import Job, JobLock
 from storagemgr.jobs.words import shown_of
@@ -86,11 +86,9 @@ def _children(volumes: Sequence[Volume]) -> dict[tuple[int, str], int]:
 
 def _locks(volumes: Sequence[Volume]) -> dict[tuple[int, object, str], list[JobLock]]:
     found: dict[tuple[int, object, str], list[JobLock]] = defaultdict(list)
-    locks = JobLock.objects.filter(
-        job__state__in=Job.ACTIVE,
-        pool_uuid__in={volume.pool.uuid for volume in volumes},
-        volume_name__in={volume.name for volume in volumes},
-    )
-    for lock in locks.select_related("job"):
+    pools = {volume.pool.uuid for volume in volumes}
+    locks = list(JobLock.objects.filter(job__state__in=Job.ACTIVE, pool_uuid__in=pools))
+    prefetch_related_objects(locks, "job")
+    for lock in locks:
         found[lock.host_id, lock.pool_uuid, lock.volume_name].append(lock)
     return found

@@ -35,7 +35,7 @@ HISTORY_SHOWN = 8
 @require_safe
 def of_all_pools(request: HttpRequest) -> HttpResponse:
     context = listing(request, Volume.objects.visible_to(request.user))
-    if text := context["q"].strip()[: pool_filters.Q_LIMIT]:
+    if text := filters.search_text(request.GET):
         pools = Pool.objects.visible_to(request.user).filter(pool_filters.matching(text))
         found = list(pools.only(*LISTED).prefetch_related("host")[: POOLS_SHOWN + 1])
         context["pool_rows"] = pool_rows_of(request.user, found[:POOLS_SHOWN])
@@ -52,12 +52,11 @@ def of_pool(request: HttpRequest, pk: int) -> HttpResponse:
 
 def listing(request: HttpRequest, volumes: QuerySet[Volume], pool: Pool | None = None) -> dict[str, Any]:
     """The page of rows that the URL asks for, with its filters. `volumes` may be a hundred thousand."""
-    chosen = filters.VolumeFilter(request.GET, queryset=volumes)
-    matching = chosen.qs
-    chips = filters.state_chips(request, matching, chosen.count)
+    chosen = filters.VolumeFilter(request.GET, volumes)
+    chips = filters.state_chips(request, chosen.count)
     state = next(chip for chip in chips if chip.is_on)
     sort = sort_key(request, filters.SORTS, filters.DEFAULT_SORT)
-    rows = ordered(filters.in_state(matching, state.value), sort, filters.SORTS)
+    rows = ordered(filters.in_state(chosen.volumes, state.value), sort, filters.SORTS)
     page = page_of(request, rows, state.count)
     shown = list(page)
     if pool is None:
@@ -70,7 +69,7 @@ def listing(request: HttpRequest, volumes: QuerySet[Volume], pool: Pool | None =
         "page": page,
         "sort": sort,
         "chips": chips,
-        "menus": [menu(request, "format", "Format", chosen.format_choices)],
+        "menus": [menu(request, "format", "Format", ((name, name) for name in chosen.formats))],
         "q": request.GET.get("q", ""),
         "is_filtered": is_filtered(request),
     }

@@ -60,24 +60,27 @@ def _here(request: HttpRequest) -> str:
 def strip_of(user: Actor, here: str = "") -> Strip:
     """`here`: the page of a job tells itself how the job ended, so it has no notice of it."""
     visible = Job.objects.visible_to(user)
-    counts = dict(visible.active().order_by().values_list("state").annotate(Count("pk")))
-    total = sum(counts.values())
-    jobs = (
-        visible.active().select_related("host").order_by(RUNNING_FIRST, BY_TURN)[:JOBS_SHOWN] if total else []
+    told = notice_of(user)
+    # Nearly always none: then this is the only query.
+    counts = dict(
+        visible.filter(Q(state__in=Job.ACTIVE) | told).order_by().values_list("state").annotate(Count("pk"))
     )
-    notices = list(notices_of(user)[: NOTICES_SHOWN + 2]) if user.is_authenticated else []
-    notices = [job for job in notices if job.get_absolute_url() != here]
+    total = sum(counts.get(state, 0) for state in Job.ACTIVE)
+    jobs = visible.active().select_related("host").order_by(RUNNING_FIRST, BY_TURN) if total else []
+    ended = visible.filter(told).order_by("-finished_at") if len(counts.keys() - Job.ACTIVE) else []
+    notices = [job for job in ended[: NOTICES_SHOWN + 2] if job.get_absolute_url() != here]
     return Strip(
         summary=", ".join(f"{counts[state]} {word}" for state, word in WORDS if counts.get(state)),
-        jobs=shown(user, list(jobs)),
+        jobs=shown(user, list(jobs[:JOBS_SHOWN])),
         hidden=max(0, total - JOBS_SHOWN),
         notices=shown(user, notices[:NOTICES_SHOWN]),
         has_more_notices=len(notices) > NOTICES_SHOWN,
     )
 
 
-def notices_of(user: Actor) -> Any:
+def notice_of(user: Actor) -> Q:
     """Jobs of this person that ended a moment ago, or that failed and were not acknowledged."""
+    if not user.is_authenticated:
+        return Q(pk__in=[])
     lately = Q(state=State.SUCCEEDED, finished_at__gte=timezone.now() - NOTICE_FOR)
-    mine = Job.objects.visible_to(user).filter(requested_by=user, acknowledged_at=None)
-    return mine.filter(lately | Q(state=State.FAILED)).order_by("-finished_at")
+    return Q(requested_by=user.pk, acknowledged_at=None) & (lately | Q(state=State.FAILED))

@@ -186,17 +186,31 @@ REMEMBERED_LIMIT = 5_000
 
 
 @register.simple_tag(takes_context=True)
-def remembered(context: template.Context, template_name: str, *shown: Hashable) -> SafeString:
-    """The template's text, made once for equal `shown`: all that the text depends on, besides the day.
+def remembered_rows(
+    context: template.Context, template_name: str, rows: Sequence[Any], *shown: Hashable
+) -> SafeString:
+    """The template's text for each `row`, made once for equal `row.shown` and `shown`.
 
-    Rows are what a list costs, and between two polls nearly all of them are the same.
+    They are all that the text depends on, besides the day. Rows are what a list costs, and between two polls
+    nearly all of them are the same.
     """
-    key = (template_name, timezone.localdate(), timezone.get_current_timezone_name(), shown)
-    if key not in _REMEMBERED:
-        if len(_REMEMBERED) >= REMEMBERED_LIMIT:
-            _REMEMBERED.clear()
-        _REMEMBERED[key] = context.template.engine.get_template(template_name).render(context)
-    return _REMEMBERED[key]
+    place = (template_name, timezone.localdate(), timezone.get_current_timezone_name(), shown)
+    texts = []
+    for row in rows:
+        key = (place, row.shown)
+        text = _REMEMBERED.get(key)
+        if text is None:
+            text = _render_row(context, template_name, row)
+            if len(_REMEMBERED) >= REMEMBERED_LIMIT:
+                _REMEMBERED.clear()
+            _REMEMBERED[key] = text
+        texts.append(text)
+    return SafeString("".join(texts))
+
+
+def _render_row(context: template.Context, template_name: str, row: Any) -> SafeString:
+    with context.push(row=row):
+        return context.template.engine.get_template(template_name).render(context)
 
 
 @register.simple_tag(takes_context=True)
