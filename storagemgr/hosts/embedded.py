@@ -82,17 +82,18 @@ def wait_for_daemon() -> None:
         time.sleep(0.1)
 
 
-def make_examples(host: Host) -> None:
-    """Something to look at: a pool of small volumes, and in a session, which has none, a pool for real ones.
+def make_examples(host: Host) -> list[str]:
+    """Something to look at: a pool of small volumes, and in a session, which has none, one for real images.
 
-    Once in the life of the host's row, so that what was removed does not come back.
+    The names of those that were made. Once in the life of the host's row: what was removed stays away.
     """
     write_example_files(settings.DATA_DIR / "examples")
     with connect(host.uri) as connection:
-        for name, directory in offered_pools(host.mode).items():
-            offer_pool(connection, name, directory)
+        offered = offered_pools(host.mode).items()
+        made = [name for name, directory in offered if offer_pool(connection, name, directory)]
     host.examples_made_at = timezone.now()
     host.save(update_fields=["examples_made_at"])
+    return made
 
 
 def offered_pools(mode: str) -> dict[str, Path]:
@@ -123,8 +124,8 @@ def qemu_img(*arguments: str) -> None:
         raise OSError(f"qemu-img {arguments[0]}: {done.stderr.strip()}")
 
 
-def offer_pool(connection: Connection, name: str, directory: Path) -> None:
-    """A running dir pool on `directory`; one that has its name or its directory already stays as it is.
+def offer_pool(connection: Connection, name: str, directory: Path) -> bool:
+    """A running dir pool on `directory`; False when another has its name or its directory, and stays as it is.
 
     Ours of an earlier data directory in the same place is started, or told of its new files.
     """
@@ -132,15 +133,17 @@ def offer_pool(connection: Connection, name: str, directory: Path) -> None:
     for pool in named(connection, name):
         if pools.read_config(connection, pool.uuid).target_path == str(directory):
             (pools.start if pool.state == "inactive" else pools.refresh)(connection, pool.uuid)
-        return
+            return True
+        return False
     try:
         uuid = pools.define(connection, pools.dir_pool_xml(name, str(directory)))
     except VirtError as error:
         if error.code == "source_conflict":
-            return
+            return False
         raise
     pools.start(connection, uuid)
     pools.set_autostart(connection, uuid, True)
+    return True
 
 
 def named(connection: Connection, name: str) -> list[pools.PoolStatus]:

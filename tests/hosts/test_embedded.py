@@ -119,7 +119,7 @@ def test_a_pool_of_somebody_else_with_that_name_stays_as_it_is(
 ) -> None:
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     uuid = pools.define(connection, pools.dir_pool_xml(embedded.EXAMPLES, str(elsewhere)))
-    embedded.make_examples(host)
+    assert embedded.make_examples(host) == []
     pool = the_examples(connection)
     assert pool
     assert (pool.uuid, pool.state) == (uuid, "inactive")

@@ -12,7 +12,8 @@ class Command(BaseCommand):
         if host.examples_made_at is None:
             embedded.wait_for_daemon()
             try:
-                embedded.make_examples(host)
+                made = embedded.make_examples(host)
             except (VirtError, OSError) as error:
                 raise CommandError(f"The example volumes could not be made: {error}") from error
-            self.stdout.write(f"{host.name}: made the pool {embedded.EXAMPLES}")
+            if made:
+                self.stdout.write(f"{host.name}: made {' and '.join(made)}")

@@ -162,7 +162,10 @@ def redis() -> Service:
 
 def own_services(bind: str, number: int) -> list[Service]:
     jobs, sync = os.environ.get("JOB_PROCESSES", "4"), os.environ.get("SYNC_PROCESSES", "4")
-    web = "granian --interface wsgi --workers 2 --blocking-threads 4 --no-ws --http 1 --log-level warning"
+    web = (
+        "granian --interface wsgi --workers 2 --blocking-threads 4 --no-ws --http 1 --log-level warning"
+        " --workers-kill-timeout 5"  # a worker that is told to stop while it loads the application never does
+    )
     listen = ["--host", bind, "--port", str(number)]
     services = [
         Service("web", python_module(web, *listen, "storagemgr.wsgi:application")),
