@@ -282,6 +282,24 @@ def _remove_examples(run: Run) -> Events:
     run.target.delete()
 
 
+def _is_examples(pool: Pool) -> bool:
+    """By its directory too: somebody's own pool may have the name."""
+    ours = embedded.offered_pools(pool.host.mode).get(embedded.EXAMPLES)
+    return pool.host.is_embedded and pool.name == embedded.EXAMPLES and pool.target_path == str(ours)
+
+
+def _why_no_removal(pool: Pool) -> str:
+    if reason := unreachable(pool):
+        return reason
+    used = pool.volumes.filter(uses__isnull=False).order_by("uses__domain_name")
+    if vm := used.values_list("uses__domain_name", flat=True).first():
+        return f"{vm} has a disk here. Detach it there first."
+    others = Pool.objects.filter(host=pool.host_id).exclude(pk=pool.pk)
+    if others.filter(volumes__backing_path__in=pool.volumes.values("path")).exists():
+        return "Volumes of other pools are built on a volume here. They would be lost with it."
+    return ""
+
+
 REMOVE_EXAMPLES = register(
     Operation(
         name="pool.remove_examples",
@@ -295,9 +313,9 @@ REMOVE_EXAMPLES = register(
         danger=Danger.ASKS,
         is_exclusive=True,
         is_quick=True,
-        applies=lambda pool: pool.host.is_embedded and pool.name == embedded.EXAMPLES,
+        applies=_is_examples,
         run=_remove_examples,
-        why_off=unreachable,
+        why_off=_why_no_removal,
         effects=lambda pool: [
             "Deletes the example volumes that were made at the first start, and everything else in this pool.",
             "Removes the pool's directory and its definition. They do not come back.",

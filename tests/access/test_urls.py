@@ -4,6 +4,7 @@ import re
 import uuid
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
@@ -151,6 +152,7 @@ def _row_for(operation, row):
         row.autostart = True
     elif operation.name == "pool.remove_examples":
         row.host.is_embedded, row.name = True, "storagemgr-examples"
+        row.target_path = str(settings.DATA_DIR / "examples")
         row.host.save()
     elif operation.name == "volume.accept":
         row.unverified_since = timezone.now()

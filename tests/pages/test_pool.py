@@ -1,7 +1,10 @@
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
+
+from storagemgr.hosts.embedded import EXAMPLES
 
 pytestmark = pytest.mark.django_db
 GIB = 1024**3
@@ -136,3 +139,32 @@ def test_queries_do_not_grow(see, operator, pool, make_volume, use, make_job, co
     few = count_queries(lambda: see(operator, f"/pools/{pool.pk}/", poll=True))
     grow(20)
     assert count_queries(lambda: see(operator, f"/pools/{pool.pk}/", poll=True)) == few
+
+
+@pytest.fixture
+def examples(host, make_pool):
+    host.is_embedded = True
+    host.save()
+    return make_pool(EXAMPLES, host=host, target_path=str(settings.DATA_DIR / "examples"))
+
+
+def test_the_examples_go_at_a_click_while_nothing_needs_them(
+    see, administrator, examples, make_pool, make_volume, use
+):
+    def off():
+        return buttons(see(administrator, f"/pools/{examples.pk}/"))["pool.remove_examples"].off
+
+    volume = make_volume("example.qcow2", pool=examples)
+    make_volume("overlay.qcow2", pool=examples, backing_path=volume.path)
+    assert off() == ""
+    overlay = make_volume("mine.qcow2", pool=make_pool("mine"), backing_path=volume.path)
+    assert "built on a volume here" in off()
+    overlay.delete()
+    use(volume, "web01", running=False)
+    assert "web01 has a disk here" in off()
+
+
+def test_a_pool_that_only_has_the_name_of_the_examples_is_not_removed(see, administrator, examples):
+    examples.target_path = "/srv/of-somebody"
+    examples.save()
+    assert "pool.remove_examples" not in buttons(see(administrator, f"/pools/{examples.pk}/"))
