@@ -173,3 +173,17 @@ def test_rows_of_the_list_stay_and_new_jobs_are_announced(page, make_job):
     expect(page.locator("main tbody tr")).to_contain_text("Done")
     page.locator("#newer").get_by_role("link", name="Show").click()
     expect(page.locator("main tbody tr")).to_contain_text("second")
+
+
+def test_without_javascript_the_page_of_a_job_follows_it_to_the_end(
+    chromium, live_server, operator, make_job
+):
+    job = make_job("Refresh default", state=S.RUNNING)
+    browsing = Browsing(chromium, live_server.url)
+    page = browsing.as_(operator, java_script_enabled=False)
+    page.goto(job.get_absolute_url())
+    expect(page.locator("noscript meta")).to_have_count(1)
+    end(job)
+    expect(page.get_by_text("Done", exact=True).first).to_be_visible(timeout=9000)
+    expect(page.locator("noscript meta")).to_have_count(0)
+    browsing.close()
