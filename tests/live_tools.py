@@ -2,10 +2,13 @@
 
 import os
 import subprocess
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from daemon import PrivateDaemon
 from stack import wait_for
 
 from storagemgr.jobs.models import Job
@@ -42,3 +45,23 @@ def half_way(job: Job, percent: int = 15) -> Callable[[], Any]:
         return now.percent is not None and now.percent >= percent
 
     return look
+
+
+@contextmanager
+def slow_disk(daemon: PrivateDaemon) -> Iterator[None]:
+    """The daemon gets a sixth of the time, so that a copy lasts long enough to be watched on any machine."""
+    ended = threading.Event()
+
+    def hold() -> None:
+        while not ended.wait(0.1):
+            daemon.freeze()
+            ended.wait(0.5)
+            daemon.thaw()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        holder.join()

@@ -6,7 +6,7 @@ import time
 
 import pytest
 from browsing import is_reloaded
-from live_tools import in_state, volume_row, write_real_data
+from live_tools import in_state, slow_disk, volume_row, write_real_data
 from playwright.sync_api import expect
 from stack import wait_for
 
@@ -37,27 +37,34 @@ def percent(page):
     return int(found[1]) if found else None
 
 
+def watched(page, look_again=lambda: None):
+    """The percentages that the page showed until it said that the copy is done."""
+    seen, deadline = [], time.monotonic() + 120
+    while time.monotonic() < deadline and not page.get_by_text("Done in").count():
+        if (now := percent(page)) is not None and now not in seen[-1:]:
+            seen.append(now)
+        page.wait_for_timeout(200)
+        look_again()
+    return seen
+
+
 def identical(images, name):
     words = ["qemu-img", "compare", "-f", "raw", "-F", "raw", str(images / "source.img"), str(images / name)]
     return "Images are identical" in subprocess.run(words, capture_output=True, text=True).stdout
 
 
-def test_a_person_watches_a_clone(browsing, source, images, operator):
+def test_a_person_watches_a_clone(browsing, source, images, operator, daemon):
     page = browsing.as_(operator)
     second = browsing.tab(page.context)
     second.goto(f"/pools/{source.pool_id}/volumes/")
     second_born = second.evaluate("window.bornAt")
-    job = ask_for_a_clone(page, source, "copy.img")
-    born, seen = page.evaluate("window.bornAt"), []
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not page.get_by_text("Done in").count():
-        if (now := percent(page)) is not None and now not in seen[-1:]:
-            seen.append(now)
-        page.wait_for_timeout(200)
+    with slow_disk(daemon):
+        job = ask_for_a_clone(page, source, "copy.img")
+        born, seen = page.evaluate("window.bornAt"), watched(page)
     expect(page.get_by_role("link", name="Open copy.img")).to_be_visible()
     assert not is_reloaded(page, born)
     assert seen == sorted(seen)
-    assert len(seen) >= 2, seen
+    assert len(seen) >= 4, seen
     assert max(seen) <= 99
     expect(second.get_by_role("link", name="copy.img", exact=True)).to_be_visible(timeout=5000)
     assert not is_reloaded(second, second_born)
@@ -77,16 +84,12 @@ def test_a_clone_goes_on_when_the_browser_is_closed(browsing, source, images, op
     assert identical(images, "copy.img")
 
 
-def test_a_clone_without_javascript(browsing, source, images, operator):
+def test_a_clone_without_javascript(browsing, source, images, operator, daemon):
     page = browsing.as_(operator, java_script_enabled=False)
-    job = ask_for_a_clone(page, source, "copy.img")
-    seen = set()
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not page.get_by_text("Done in").count():
-        seen.add(percent(page))
-        page.wait_for_timeout(500)
-        page.reload()
-    assert len(seen - {None}) >= 2
+    with slow_disk(daemon):
+        job = ask_for_a_clone(page, source, "copy.img")
+        seen = watched(page, page.reload)
+    assert len(seen) >= 4, seen
     assert JobLine.objects.filter(job=job, text__startswith="Copy ").count() == 1
     assert identical(images, "copy.img")
 

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from live_tools import half_way, in_state, same_bytes, volume_row, write_real_data
+from live_tools import half_way, in_state, same_bytes, slow_disk, volume_row, write_real_data
 from stack import wait_for
 
 from storagemgr.jobs.models import Job, JobLine
@@ -17,12 +17,13 @@ def starts(job):
     return JobLine.objects.filter(job=job, text__startswith="Copy ").count()
 
 
-def test_a_worker_killed_while_it_clones(stack, pool, images, ask):
+def test_a_worker_killed_while_it_clones(stack, pool, images, ask, daemon):
     write_real_data(images / "source.img", SIZE_MIB)
     stack.start("redis", "jobs", "sync", "tick")
     pool()
-    job = ask("volume.clone", volume_row("source.img"), name="copy.img")
-    wait_for(half_way(job), 60, stack.log("jobs"))
+    with slow_disk(daemon):
+        job = ask("volume.clone", volume_row("source.img"), name="copy.img")
+        wait_for(half_way(job), 60, stack.log("jobs"))
     stack.kill("jobs")
     killed = time.monotonic()
     stack.start("jobs")
@@ -39,8 +40,9 @@ def test_a_libvirtd_killed_while_it_clones(stack, pool, images, ask, daemon):
     write_real_data(images / "source.img", SIZE_MIB)
     stack.start("redis", "jobs", "sync", "tick")
     pool()
-    job = ask("volume.clone", volume_row("source.img"), name="copy.img")
-    wait_for(half_way(job), 60, stack.log("jobs"))
+    with slow_disk(daemon):
+        job = ask("volume.clone", volume_row("source.img"), name="copy.img")
+        wait_for(half_way(job), 60, stack.log("jobs"))
     daemon.kill()
     wait_for(in_state(job, "interrupted"), 30, "the job says so")
     daemon.start()
