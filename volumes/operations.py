@@ -24,7 +24,7 @@ from storagemgr.jobs.operations import (
 )
 from storagemgr.virt import volumes as virt_volumes
 from storagemgr.virt.errors import VirtError
-from volumes import sync
+from volumes import files, sync
 from volumes.forms import CloneForm, CreateForm
 from volumes.models import Volume
 
@@ -56,6 +56,12 @@ def check(run: Run) -> None:
         raise
     sync.read_one(connection, volume.pool, volume.name)
     sync.read_uses(connection, volume.pool.host)
+
+
+def _check_delete(run: Run) -> None:
+    check(run)
+    if name := files.needed_by(run.target):
+        raise OperationFailed("changed_since", f"{name} needs it, by another path to the same file.")
 
 
 def lock(pool: Pool, name: str, *, is_write: bool) -> JobLock:
@@ -348,7 +354,7 @@ DELETE = register(
         right="volume.delete",
         target=Volume,
         find=find,
-        check=check,
+        check=_check_delete,
         danger=Danger.DESTROYS,
         is_quick=True,
         run=_delete,

@@ -7,6 +7,7 @@ import libvirt
 from lxml import etree
 
 from storagemgr.virt.connection import Connection, translate, translated
+from storagemgr.virt.volume_xml import clean_path
 
 _FIRMWARE = ("kernel", "initrd", "dtb", "loader", "nvram", "varstore")
 
@@ -125,7 +126,7 @@ def _of_path(use: DiskUse, element: etree._Element) -> Iterator[DiskUse]:
     """`element` has the path as its text or attribute, or (nvram) a source below it."""
     path = (element.text or "").strip() or element.get("path", "")
     if path:
-        yield replace(use, path=path)
+        yield replace(use, path=clean_path(path))
     for source in element.iterfind("source"):
         yield from _of_source(use, source)
 
@@ -139,7 +140,7 @@ def _of_source(use: DiskUse, source: etree._Element) -> Iterator[DiskUse]:
 def _path(source: etree._Element) -> str:
     for attribute in ("file", "dev", "dir"):
         if path := source.get(attribute):
-            return path
+            return clean_path(path) if path.startswith("/") else path
     protocol, name = source.get("protocol", ""), source.get("name", "")
     if protocol in ("", "rbd"):
         return name if protocol else ""

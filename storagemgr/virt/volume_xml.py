@@ -1,5 +1,7 @@
 """Volume XML, read and written. Sizes in bytes."""
 
+import json
+import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -65,7 +67,7 @@ def _volume(root: etree._Element) -> VolumeInfo:
         capacity=_number(top, "capacity") or 0,
         allocation=_number(top, "allocation") or 0,
         physical=_number(top, "physical"),
-        backing_path=_text(backing, "path"),
+        backing_path=backing_file(_text(backing, "path")),
         backing_format=_type(backing),
         mode=permissions.get("mode") or "",
         owner=_id(permissions.get("owner")),
@@ -105,6 +107,26 @@ def _modified(target: _Elements) -> datetime | None:
     timestamps = target.get("timestamps")
     text = None if timestamps is None else timestamps.findtext("mtime")
     return datetime.fromtimestamp(float(text), UTC) if text else None
+
+
+def backing_file(text: str) -> str:
+    """The backing file as volumes write their path: libvirt repeats "/a/./b", "file:" and "json:" as they stand."""
+    path = _json_file(text) if text.startswith("json:") else text.removeprefix("file:")
+    return clean_path(path) if path.startswith("/") else text
+
+
+def clean_path(path: str) -> str:
+    return "/" + posixpath.normpath(path).lstrip("/")
+
+
+def _json_file(text: str) -> str:
+    try:
+        node = json.loads(text.removeprefix("json:"))
+        while isinstance(node.get("file"), dict):
+            node = node["file"]
+        return str(node.get("filename") or node.get("file.filename") or "")
+    except (ValueError, AttributeError, RecursionError):
+        return ""
 
 
 def volume_xml(name: str, *, capacity: int, allocation: int | None, format: str) -> str:
