@@ -178,13 +178,3 @@ def test_all_jobs_of_the_history_are_the_ones_of_this_volume(see, viewer, make_v
     page = see(viewer, f"/volumes/{volume.pk}/")
     listed = see(viewer, page.context["history_url"])
     assert [row.job.title for row in listed.context["rows"]] == ["Copy it", "Create it"]
-
-
-def test_all_jobs_of_the_history_are_the_ones_of_this_volume(see, viewer, make_volume, make_job):
-    volume = make_volume("a & b.qcow2")
-    make_job(volume.pool, title="Create it", state="succeeded", volume_name=volume.name)
-    make_job(volume.pool, title="Copy it", state="succeeded", params={"source": volume.name})
-    make_job(volume.pool, title="Not it", state="succeeded", volume_name=str(volume.pk))
-    page = see(viewer, f"/volumes/{volume.pk}/")
-    listed = see(viewer, page.context["history_url"])
-    assert [row.job.title for row in listed.context["rows"]] == ["Copy it", "Create it"]
