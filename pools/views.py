@@ -19,7 +19,7 @@ from storagemgr.jobs.buttons import buttons_of
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import REGISTRY, Operation, operations_for
 from storagemgr.jobs.pages import operate as operation_page
-from storagemgr.listing import is_filtered, ordered, page_of, sort_key
+from storagemgr.listing import is_filtered, kept, ordered, page_of, sort_key, take_pinned
 from storagemgr.live import live_page
 from storagemgr.messages import message
 
@@ -30,6 +30,7 @@ VMS_SHOWN = 10
 
 @require_safe
 def fleet(request: HttpRequest) -> HttpResponse:
+    pinned = take_pinned(request)
     visible = Pool.objects.visible_to(request.user)
     known = filters.known_of(visible)
     total = FleetSpace()
@@ -43,8 +44,10 @@ def fleet(request: HttpRequest) -> HttpResponse:
     sort = sort_key(request, filters.SORTS, filters.DEFAULT_SORT)
     matching = ordered(filters.in_state(chosen, state.value), sort, filters.SORTS)
     page = page_of(request, matching.only(*LISTED).prefetch_related("host"), state.count)
+    shown = kept(page, pinned, visible.only(*LISTED).prefetch_related("host"))
     context = {
-        "rows": rows_of(request.user, list(page)),
+        "rows": rows_of(request.user, shown.rows),
+        "kept": shown,
         "page": page,
         "sort": sort,
         "chips": chips,

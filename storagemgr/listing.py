@@ -9,6 +9,7 @@ from django.db.models import F, OrderBy, QuerySet
 from django.http import HttpRequest
 
 PAGE_SIZE = 50
+ID_LIMIT = 2**63 - 1
 
 
 @dataclass(frozen=True)
@@ -87,3 +88,37 @@ def page_of(request: HttpRequest, rows: QuerySet[Any], count: int | None = None)
     if count is not None:
         pages.count = count
     return pages.get_page(request.GET.get("page"))
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What an open page shows: its rows where they were, then the `came` ones that belong there since."""
+
+    rows: list[Any]
+    came: int = 0
+    gone: int = 0
+
+    @property
+    def ids(self) -> str:
+        return "-".join(str(row.pk) for row in self.rows)
+
+
+def take_pinned(request: HttpRequest) -> list[int]:
+    """The ids in `rows` of the URL: what the open page shows. Taken out of it, so that no link carries them."""
+    query = request.GET.copy()
+    parts = query.pop("rows", [""])[-1].split("-")[: 2 * PAGE_SIZE]
+    request.GET = query
+    ids = [int(part) for part in parts if part.isascii() and part.isdigit() and len(part) < 20]
+    return [pk for pk in dict.fromkeys(ids) if pk <= ID_LIMIT]
+
+
+def kept(page: Iterable[Any], pinned: Sequence[int], rows: QuerySet[Any]) -> Kept:
+    """`page` in the order of `pinned`. A row that belongs elsewhere now is read from `rows` and stays."""
+    fresh = {row.pk: row for row in page}
+    if not pinned:
+        return Kept(list(fresh.values()))
+    elsewhere = [pk for pk in pinned if pk not in fresh]
+    known = fresh | (rows.in_bulk(elsewhere) if elsewhere else {})
+    old = [known[pk] for pk in pinned if pk in known]
+    new = [row for pk, row in fresh.items() if pk not in set(pinned)]
+    return Kept([*old, *new], len(new), len(pinned) - len(old))

@@ -18,7 +18,7 @@ from storagemgr.jobs.buttons import buttons_of
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import REGISTRY, operations_for
 from storagemgr.jobs.pages import operate as operation_page
-from storagemgr.listing import is_filtered, menu, ordered, page_of, sort_key
+from storagemgr.listing import is_filtered, kept, menu, ordered, page_of, sort_key, take_pinned
 from storagemgr.live import live_page
 from storagemgr.templatetags.storage import size
 from volumes import filters
@@ -52,20 +52,22 @@ def of_pool(request: HttpRequest, pk: int) -> HttpResponse:
 
 def listing(request: HttpRequest, volumes: QuerySet[Volume], pool: Pool | None = None) -> dict[str, Any]:
     """The page of rows that the URL asks for, with its filters. `volumes` may be a hundred thousand."""
+    pinned = take_pinned(request)
     chosen = filters.VolumeFilter(request.GET, volumes)
     chips = filters.state_chips(request, chosen.count)
     state = next(chip for chip in chips if chip.is_on)
     sort = sort_key(request, filters.SORTS, filters.DEFAULT_SORT)
     rows = ordered(filters.in_state(chosen.volumes, state.value), sort, filters.SORTS)
     page = page_of(request, rows, state.count)
-    shown = list(page)
+    shown = kept(page, pinned, volumes)
     if pool is None:
         # Not joined: the database would sort the joined rows instead of reading the index in order.
-        prefetch_related_objects(shown, "pool__host")
-    for volume in shown if pool else []:
+        prefetch_related_objects(shown.rows, "pool__host")
+    for volume in shown.rows if pool else []:
         volume.pool = pool
     return {
-        "rows": rows_of(shown),
+        "rows": rows_of(shown.rows),
+        "kept": shown,
         "page": page,
         "sort": sort,
         "chips": chips,

@@ -1,6 +1,6 @@
 """Pages of hosts: rows only, libvirt is never asked here."""
 
-from django.db.models import Count
+from django.db.models import Count, F, Q
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
@@ -8,16 +8,44 @@ from storagemgr.access.objects import visible_or_404
 from storagemgr.access.scopes import scope
 from storagemgr.hosts.models import Host
 from storagemgr.hosts.states import host_state
+from storagemgr.listing import chips, is_filtered, kept, ordered, page_of, sort_key, take_pinned
 from storagemgr.live import live_page
 from storagemgr.messages import message
 from storagemgr.virt.pool_types import pool_type
 
+# By the state's name: down, silent, unknown, up.
+SORTS = {"name": ["name"], "state": ["state", "name"], "pools": [F("pool_count")]}
+Q_LIMIT = 200
+BY_STATE = {"up": Q(state=Host.State.UP), "silent": ~Q(state=Host.State.UP)}
+
 
 @require_safe
 def host_list(request: HttpRequest) -> HttpResponse:
+    pinned = take_pinned(request)
     seen = scope(request.user, "pool.view").filter("id", "pools__uuid")
-    hosts = Host.objects.visible_to(request.user).annotate(pool_count=Count("pools", filter=seen or None))
-    return live_page(request, "hosts/list.html", {"rows": [(host, host_state(host)) for host in hosts]})
+    visible = Host.objects.visible_to(request.user).annotate(pool_count=Count("pools", filter=seen or None))
+    text = request.GET.get("q", "").strip("\0 ")[:Q_LIMIT]
+    found = visible.filter(Q(name__icontains=text) | Q(hostname__icontains=text)) if text else visible
+    counts = {state: found.filter(is_so).count() for state, is_so in BY_STATE.items()}
+    titles = [("", "All"), ("up", "Up"), ("silent", "Not answering")]
+    options = chips(
+        request, "state", [(v, title, counts.get(v, sum(counts.values()))) for v, title in titles]
+    )
+    state = next(chip for chip in options if chip.is_on)
+    sort = sort_key(request, SORTS, "name")
+    matching = ordered(found.filter(BY_STATE.get(state.value, Q())), sort, SORTS)
+    page = page_of(request, matching, state.count)
+    shown = kept(page, pinned, visible)
+    context = {
+        "rows": [(host, host_state(host)) for host in shown.rows],
+        "kept": shown,
+        "page": page,
+        "sort": sort,
+        "chips": options,
+        "q": request.GET.get("q", ""),
+        "is_filtered": is_filtered(request),
+    }
+    return live_page(request, "hosts/list.html", context)
 
 
 @require_safe

@@ -8,11 +8,18 @@ from django.http import HttpRequest
 
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import REGISTRY
-from storagemgr.listing import PAGE_SIZE, Chip, Menu, chips, menu
+from storagemgr.listing import ID_LIMIT, Chip, Menu, chips, menu
 
 State = Job.State
 Q_LIMIT = 200
-ID_LIMIT = 2**63 - 1
+SORTS: dict[str, list[str]] = {
+    "title": ["title"],
+    "pool": ["pool_name"],
+    "state": ["state"],
+    "requester": ["requester_name"],
+    "asked": [],
+}
+DEFAULT_SORT = "-asked"
 CHIPS = {
     "running": "Running",
     "queued": "Waiting",
@@ -70,9 +77,3 @@ def state_chips(request: HttpRequest, jobs: Any) -> list[Chip]:
 
 def menus(request: HttpRequest) -> list[Menu]:
     return [menu(request, "operation", "Operation", operation_choices())]
-
-
-def pinned_rows(request: HttpRequest) -> list[int]:
-    """The jobs that an open page shows: its rows stay and keep their order until the person asks anew."""
-    parts = request.GET.get("rows", "").split("-")[:PAGE_SIZE]
-    return [int(part) for part in parts if part.isascii() and part.isdigit() and int(part) <= ID_LIMIT]

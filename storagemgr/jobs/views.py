@@ -21,7 +21,7 @@ from storagemgr.jobs.operations import REGISTRY
 from storagemgr.jobs.pages import again_url, for_htmx, see
 from storagemgr.jobs.runner import ring_next
 from storagemgr.jobs.words import blockers_of, shown
-from storagemgr.listing import is_filtered, page_of
+from storagemgr.listing import is_filtered, kept, ordered, page_of, sort_key, take_pinned
 from storagemgr.live import live_page
 
 State = Job.State
@@ -31,21 +31,22 @@ JOB_RUNS = "libvirt cannot stop this once it runs."
 
 @require_safe
 def job_list(request: HttpRequest) -> HttpResponse:
-    pinned = filters.pinned_rows(request)
-    request.GET = request.GET.copy()
-    request.GET.pop("rows", None)
+    pinned = take_pinned(request)
     visible = filters.with_pool(Job.objects.visible_to(request.user))
     chosen = filters.JobFilter(request.GET, queryset=visible, request=request).qs
     chips = filters.state_chips(request, chosen)
     state = next(chip for chip in chips if chip.is_on)
-    matching = (chosen.filter(state=state.value) if state.value else chosen).order_by("-id")
+    sort = sort_key(request, filters.SORTS, filters.DEFAULT_SORT)
+    matching = ordered(chosen.filter(state=state.value) if state.value else chosen, sort, filters.SORTS)
     page = page_of(request, matching, state.count)
-    rows = list(visible.filter(pk__in=pinned).order_by("-id")) or list(page)
+    shown_now = kept(page, pinned, visible)
+    rows = shown_now.rows[: len(shown_now.rows) - shown_now.came] or list(page)
     pool_name = next((row.pool_name for row in rows), "") if request.GET.get("pool") else ""
     context = {
         "rows": shown(request.user, rows),
         "newer": matching.filter(pk__gt=max(pinned)).count() if pinned and page.number == 1 else 0,
         "page": page,
+        "sort": sort,
         "chips": chips,
         "menus": filters.menus(request),
         "q": request.GET.get("q", ""),

@@ -20,7 +20,9 @@ def titles(response):
 def jobs(make_job, manager, make_pool):
     """Six jobs in two pools, of two people."""
     return {
-        "clone": make_job("Clone a to b", operation="volume.clone", state=S.RUNNING, volume_name="b", **FROM_A),
+        "clone": make_job(
+            "Clone a to b", operation="volume.clone", state=S.RUNNING, volume_name="b", **FROM_A
+        ),
         "refresh": make_job("Refresh default", is_exclusive=True),
         "failed": make_job("Delete old", operation="volume.delete", state=S.FAILED, error_code="no_volume"),
         "theirs": make_job(
@@ -105,6 +107,33 @@ def test_only_jobs_of_pools_that_one_may_see(client, make_user, jobs, pool):
     client.force_login(make_user("nobody"))
     assert titles(client.get(LIST)) == []
     assert "No job yet" in client.get(LIST).content.decode()
+
+
+@pytest.mark.parametrize(
+    ("sort", "first", "last"),
+    [
+        ("title", "clone", "cancelled"),
+        ("-title", "cancelled", "clone"),
+        ("pool", "clone", "elsewhere"),
+        ("-pool", "elsewhere", "clone"),
+        ("state", "cancelled", "theirs"),
+        ("requester", "clone", "theirs"),
+        ("asked", "clone", "elsewhere"),
+        ("-asked", "elsewhere", "clone"),
+    ],
+)
+def test_sorted_by_the_url(as_operator, jobs, sort, first, last):
+    response = as_operator.get(f"{LIST}?sort={sort}")
+    found = titles(response)
+    assert (found[0], found[-1], len(found)) == (jobs[first].title, jobs[last].title, 6)
+    assert "aria-sort=" in response.content.decode()
+
+
+def test_a_sorted_page_keeps_its_order(as_operator, make_job, htmx):
+    b, a = make_job("b", state=S.RUNNING), make_job("a", state=S.RUNNING)
+    poll = f"{LIST}?sort=title&rows={a.pk}-{b.pk}"
+    Job.objects.filter(pk=a.pk).update(title="z")
+    assert titles(as_operator.get(poll, headers=htmx)) == ["z", "b"]
 
 
 def test_fifty_a_page(as_operator, make_job):

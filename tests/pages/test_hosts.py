@@ -73,3 +73,36 @@ def test_queries_do_not_grow(see, viewer, host, make_host, make_pool, count_quer
         make_pool(f"more{number}", host=host)
         make_pool("far", host=make_host(f"h{number}"))
     assert count_queries(lambda: see(viewer, url, poll=True)) == few
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("", ["kvm1", "kvm2", "kvm3"]),
+        ("sort=-name", ["kvm3", "kvm2", "kvm1"]),
+        ("sort=state", ["kvm3", "kvm2", "kvm1"]),
+        ("sort=-pools", ["kvm2", "kvm3", "kvm1"]),
+        ("sort=password", ["kvm1", "kvm2", "kvm3"]),
+        ("state=silent&sort=name", ["kvm2", "kvm3"]),
+        ("state=up", ["kvm1"]),
+        ("state=%27", ["kvm1", "kvm2", "kvm3"]),
+        ("q=RACK-2", ["kvm2"]),
+        ("q=%00", ["kvm1", "kvm2", "kvm3"]),
+        ("q=nothing", []),
+        ("page=99", ["kvm1", "kvm2", "kvm3"]),
+    ],
+)
+def test_sorted_and_filtered_by_the_url(see, viewer, make_host, make_pool, query, names):
+    make_host("kvm1")
+    make_pool("a", host=make_host("kvm2", state="silent", hostname="rack-2"))
+    make_host("kvm3", state="down")
+    page = see(viewer, f"/hosts/?{query}")
+    assert [host.name for host, _ in page.context["rows"]] == names
+    assert ("No host that you see fits" in text_of(page)) == (not names)
+
+
+def test_fifty_hosts_a_page(see, viewer, make_host):
+    for number in range(53):
+        make_host(f"h{number:02}")
+    assert "1–50 of 53 hosts" in text_of(see(viewer, "/hosts/"))
+    assert [host.name for host, _ in see(viewer, "/hosts/?page=2").context["rows"]] == ["h50", "h51", "h52"]
