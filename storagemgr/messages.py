@@ -180,6 +180,11 @@ MESSAGES = {
         "Ask an administrator, or somebody who still may.",
         NOTHING_CHANGED,
     ),
+    "backing_hidden": Message(
+        "It is built on a volume that you may not see.",
+        "Ask somebody who sees that volume's pool to make the copy.",
+        NOTHING_CHANGED,
+    ),
     "target_gone": Message(
         "It is not there any more.",
         "Somebody removed it while the job waited. The list shows what is there now.",

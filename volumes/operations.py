@@ -24,7 +24,7 @@ from storagemgr.jobs.operations import (
 )
 from storagemgr.virt import volumes as virt_volumes
 from storagemgr.virt.errors import VirtError
-from volumes import files, sync
+from volumes import chain, files, sync
 from volumes.forms import CloneForm, CreateForm
 from volumes.models import Volume
 
@@ -58,6 +58,11 @@ def check(run: Run) -> None:
     sync.read_uses(connection, volume.pool.host)
 
 
+def _check_clone(run: Run) -> None:
+    check(run)
+    chain.check(run.open(), run.target, run.job.requested_by)
+
+
 def _check_delete(run: Run) -> None:
     check(run)
     if name := files.needed_by(run.target):
@@ -89,7 +94,7 @@ def _why_no_clone(volume: Volume) -> str:
         return "It is a directory, not a disk."
     if volume.unverified_since:
         return "It is an unverified copy: accept or delete it first."
-    return ""
+    return chain.why_no_copy(volume)
 
 
 def _why_no_delete(volume: Volume) -> str:
@@ -300,7 +305,7 @@ CLONE = register(
         right="volume.create",
         target=Volume,
         find=find,
-        check=check,
+        check=_check_clone,
         form=CloneForm,
         run=_clone,
         settle=once_it_answers(settle_new),

@@ -128,7 +128,12 @@ class ShownJob:
     @property
     def is_host_text(self) -> bool:
         """Whether `error_text` are libvirt's words; those of our own codes are sentences for people."""
-        return self.job.error_code not in ("changed_since", "target_gone", "not_permitted_any_more")
+        return self.job.error_code not in (
+            "changed_since",
+            "target_gone",
+            "not_permitted_any_more",
+            "backing_hidden",
+        )
 
     @property
     def steps(self) -> list[Stage]:
