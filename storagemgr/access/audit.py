@@ -3,6 +3,7 @@
 import uuid
 from typing import Any
 
+from allauth.account.adapter import get_adapter
 from django.http import HttpRequest
 
 from storagemgr.access.models import AuditEvent
@@ -44,4 +45,4 @@ def record(
 
 
 def address_of(request: HttpRequest) -> str | None:
-    return request.META.get("REMOTE_ADDR") or None
+    return get_adapter(request).get_client_ip(request)

@@ -1,10 +1,13 @@
 import re
+import uuid
 
 import pytest
 from allauth.account.forms import default_token_generator
 from allauth.account.utils import user_pk_to_url_str
 from django.core.cache import cache
 from django.urls import reverse
+
+from storagemgr.access.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
 LOGIN = "/accounts/login/"
@@ -123,3 +126,30 @@ def test_signing_out_asks_first_and_ends_the_session(client, olga):
     assert client.get("/jobs/").status_code == 200
     client.post("/accounts/logout/")
     assert client.get("/jobs/").status_code == 302
+
+
+@pytest.mark.parametrize(("proxies", "is_limited"), [(0, True), (1, False)])
+def test_the_limit_is_for_the_person_and_not_for_the_proxy(client, olga, settings, proxies, is_limited):
+    """Without a proxy of ours the header is anybody's invention."""
+    settings.ALLAUTH_TRUSTED_PROXY_COUNT = proxies
+    for number in range(12):
+        forwarded = {"X-Forwarded-For": f"6.6.6.6, 10.1.1.{number}"}
+        client.post(LOGIN, {"login": f"n{number}", "password": "x"}, headers=forwarded)
+    last = client.post(
+        LOGIN, {"login": "olga", "password": PASSWORD}, headers={"X-Forwarded-For": "10.1.1.99"}
+    )
+    assert (last.status_code == 200) == is_limited
+
+
+def test_the_audit_has_the_address_of_the_person(client, olga, pool, settings):
+    settings.ALLAUTH_TRUSTED_PROXY_COUNT = 1
+    client.force_login(olga)
+    url = reverse("pools:operate", args=[pool.pk, "refresh"])
+    client.post(url, {"key": uuid.uuid4()}, headers={"X-Forwarded-For": "6.6.6.6, 10.1.1.7"})
+    assert AuditEvent.objects.get().address == "10.1.1.7"
+
+
+def test_another_case_of_the_name_is_no_new_try(client, olga):
+    for name in ("olga", "OLGA", "Olga", "oLga", "olGa"):
+        sign_in(client, name, "wrong")
+    assert "Too many failed" in errors(sign_in(client, "olga", PASSWORD))[0]
