@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db.models import Q
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
@@ -21,6 +22,7 @@ from storagemgr.jobs.sweep import sweep
 from storagemgr.jobs.tasks import settle_job
 from storagemgr.virt.errors import VirtError
 from volumes import sync
+from volumes.models import DiskUse
 
 logger = logging.getLogger(__name__)
 
@@ -59,12 +61,25 @@ def submit_refreshes(now: datetime) -> None:
         unreachable_since=None,
         host__state=Host.State.UP,
     )
-    for pool in due.select_related("host").order_by("next_refresh_at")[:REFRESHES_PER_TICK]:
+    for pool in (
+        due.exclude(_cannot_bear_a_stop())
+        .select_related("host")
+        .order_by("next_refresh_at")[:REFRESHES_PER_TICK]
+    ):
         is_taken = Job.objects.active().in_lane(pool.host_id, pool.uuid).exists()
         pause = LANE_IS_TAKEN if is_taken else pool_sync.refresh_period(pool.type)
         Pool.objects.filter(pk=pool.pk).update(next_refresh_at=now + pause)
         if not is_taken:
             submit(REGISTRY["pool.refresh"], pool, actor=None, params={}, key=uuid.uuid4())
+
+
+def _cannot_bear_a_stop() -> Q:
+    """libvirt stops a pool whose refresh fails: that forgets a transient one and logs out of an iSCSI target.
+
+    Such pools are refreshed when a person asks for it.
+    """
+    used = DiskUse.objects.filter(running=True, volume__pool__type="iscsi")
+    return Q(persistent=False) | Q(pk__in=used.values("volume__pool"))
 
 
 @app.task(name="volumes.read_host", time_limit=45, expires=10)

@@ -9,6 +9,7 @@ from pools.models import Pool
 from storagemgr.hosts.models import Host
 from storagemgr.jobs.models import Job
 from volumes import tasks
+from volumes.models import DiskUse
 
 
 @pytest.fixture
@@ -113,6 +114,18 @@ def test_a_pool_that_cannot_be_refreshed_is_left_alone(make_pool, fields):
     make_pool(next_refresh_at=timezone.now(), **fields)
     tick_at(seconds=1)
     assert refreshes() == []
+
+
+def test_nothing_is_lost_by_a_refresh_that_nobody_asked_for(make_pool, make_volume):
+    due = timezone.now()
+    make_pool("transient", persistent=False, next_refresh_at=due)
+    luns = {kind: make_volume(f"{kind}-lun", pool=make_pool(kind, type="iscsi")) for kind in ("busy", "idle")}
+    for kind, lun in luns.items():
+        vm = {"host": lun.pool.host, "domain_uuid": uuid4(), "domain_name": kind, "kind": "disk"}
+        DiskUse.objects.create(volume=lun, running=kind == "busy", **vm)
+    Pool.objects.update(next_refresh_at=due)
+    tick_at(seconds=1)
+    assert refreshes() == ["idle"]
 
 
 @pytest.mark.parametrize("state", [Host.State.DOWN, Host.State.SILENT, Host.State.UNKNOWN])
