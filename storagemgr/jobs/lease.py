@@ -1,5 +1,6 @@
 """The transitions of a job. Each is a conditional UPDATE; a caller that gets False has lost the race."""
 
+import logging
 import os
 import socket
 import threading
@@ -8,13 +9,14 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
 from storagemgr.hosts.models import Host
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import REGISTRY
 
+logger = logging.getLogger(__name__)
 State = Job.State
 
 
@@ -75,8 +77,13 @@ class Lease(threading.Thread):
         try:
             while not self._ended.wait(settings.LEASE / 4):
                 until = timezone.now() + timedelta(seconds=settings.LEASE)
-                if not update_running(self.job, lease_until=until):
-                    self.is_lost = True
+                try:
+                    self.is_lost = not update_running(self.job, lease_until=until)
+                except OperationalError as error:
+                    # Locked or away: three more tries before the lease runs out.
+                    logger.warning("the lease of job %s was not renewed: %s", self.job.pk, error)
+                    connection.close()
+                if self.is_lost:
                     return
         finally:
             connection.close()

@@ -3,6 +3,7 @@
 import logging
 from typing import Any
 
+from django.db import OperationalError
 from django.utils import timezone
 
 from storagemgr.access import audit
@@ -41,6 +42,9 @@ def run(job_id: int) -> None:
             _interrupt(job, error.detail)
         else:
             end(job, State.FAILED, code=error.code, text=error.detail)
+    except OperationalError:
+        # What it did is not written down; the sweep takes it back, and settling looks at the host.
+        logger.exception("job %s lost the database", job.pk)
     except Exception:
         logger.exception("job %s failed by a fault of ours", job.pk)
         end(job, State.FAILED, code="internal", text="")

@@ -1,12 +1,19 @@
 """What a worker refuses to run, and how a job ends that cannot be settled."""
 
+import time
+from dataclasses import replace
+from datetime import timedelta
+
 import pytest
+from django.db import OperationalError
 from django.utils import timezone
 
 from storagemgr.access.models import AuditEvent
+from storagemgr.jobs import lease
 from storagemgr.jobs.models import Job
+from storagemgr.jobs.operations import REGISTRY
 from storagemgr.jobs.runner import run
-from storagemgr.jobs.sweep import settle
+from storagemgr.jobs.sweep import settle, sweep
 
 pytestmark = pytest.mark.django_db
 
@@ -39,3 +46,35 @@ def test_an_interrupted_job_of_an_unknown_operation_lets_the_lane_go(ask, pool):
     job.refresh_from_db()
     assert (job.state, job.error_code) == ("failed", "end_unknown")
     assert AuditEvent.objects.filter(job_id=job.pk, outcome="failed").exists()
+
+
+def test_a_job_that_lost_the_database_is_settled_and_not_called_failed(ask, pool, monkeypatch):
+    def find(job):
+        raise OperationalError("database is locked")
+
+    job = ask("pool.autostart_on", pool)
+    monkeypatch.setitem(REGISTRY, job.operation, replace(REGISTRY[job.operation], find=find))
+    run(job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.error_code) == ("running", "")
+    assert sweep(timezone.now() + timedelta(minutes=5)) == [job.pk]
+
+
+def test_a_lease_outlives_a_locked_database(ask, pool, monkeypatch, settings):
+    settings.LEASE = 0.08
+    answers = [OperationalError("database is locked"), True, False]
+
+    def update(job, **fields):
+        answer = answers.pop(0)
+        if isinstance(answer, OperationalError):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(lease, "update_running", update)
+    held = lease.Lease(ask("pool.autostart_on", pool))
+    with held:
+        deadline = time.monotonic() + 5
+        while held.is_alive() and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert held.is_lost
+    assert answers == []
