@@ -5,8 +5,6 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
-from django.db.models import Q
-
 from pools.capacity import Space, space_of
 from pools.models import Pool
 from pools.states import pool_state
@@ -66,8 +64,9 @@ def rows_of(user: Actor, pools: Sequence[Pool]) -> list[PoolRow]:
 
 
 def active_jobs(user: Actor, pools: Sequence[Pool]) -> dict[tuple[int, UUID], list[Job]]:
-    here = Q(host_id__in={pool.host_id for pool in pools}, pool_uuid__in={pool.uuid for pool in pools})
+    # The same UUID may live on two hosts; the keys tell them apart.
+    here = {pool.uuid for pool in pools}
     found: dict[tuple[int, UUID], list[Job]] = defaultdict(list)
-    for job in Job.objects.visible_to(user).active().filter(here).order_by("id"):
+    for job in Job.objects.visible_to(user).active().filter(pool_uuid__in=here).order_by("id"):
         found[job.host_id, job.pool_uuid].append(job)
     return found

@@ -17,8 +17,7 @@ SORTS: dict[str, list[str]] = {
     "modified": ["modified"],
 }
 DEFAULT_SORT = "name"
-IN_USE = Q(pk__in=DiskUse.objects.filter(volume__isnull=False).order_by().values("volume"))
-BY_STATE = {"used": IN_USE, "unused": ~IN_USE, "unverified": Q(unverified_since__isnull=False)}
+UNVERIFIED = Q(unverified_since__isnull=False)
 
 
 class Counts(NamedTuple):
@@ -30,20 +29,32 @@ class Counts(NamedTuple):
 class VolumeFilter:
     """What the URL asks for: `q`, the volume's name or a VM's, and formats. `count` is of all states."""
 
-    def __init__(self, data: QueryDict, volumes: QuerySet[Volume]) -> None:
+    def __init__(self, data: QueryDict, volumes: QuerySet[Volume], host_id: int | None) -> None:
+        """`host_id`: of all `volumes`, when they have one host."""
         text = search_text(data)
         searched = volumes.filter(_matching(text)) if text else volumes
         ticked = {name for name in data.getlist("format") if name and name.isprintable()}
         self.volumes = searched.filter(format__in=ticked) if ticked else searched
-        by_format = _found_by_format(searched) if text else _all_by_format(searched)
+        self.in_use = _in_use(host_id)
+        by_format = _found_by_format(searched, self.in_use) if text else _all_by_format(searched)
         self.formats = sorted(ticked.union(filter(None, by_format)))
         chosen = [count for name, count in by_format.items() if not ticked or name in ticked]
         self.count = Counts(*map(sum, zip(Counts(), *chosen, strict=True)))
         if not text:
             self.count = self.count._replace(
-                used=self.volumes.filter(IN_USE).count(),
-                unverified=self.volumes.filter(BY_STATE["unverified"]).count(),
+                used=self.volumes.filter(self.in_use).count(),
+                unverified=self.volumes.filter(UNVERIFIED).count(),
             )
+
+    def in_state(self, state: str) -> QuerySet[Volume]:
+        conditions = {"used": self.in_use, "unused": ~self.in_use, "unverified": UNVERIFIED}
+        return self.volumes.filter(conditions[state]) if state else self.volumes
+
+
+def _in_use(host_id: int | None) -> Q:
+    """VMs use volumes of their own host: no need to read what those of the others use."""
+    uses = DiskUse.objects.filter(volume__isnull=False).order_by()
+    return Q(pk__in=(uses.filter(host_id=host_id) if host_id else uses).values("volume"))
 
 
 def search_text(data: QueryDict) -> str:
@@ -56,12 +67,12 @@ def _matching(text: str) -> Q:
     return Q(name__icontains=text) | Q(pk__in=uses.values("volume"))
 
 
-def _found_by_format(volumes: QuerySet[Volume]) -> dict[str, Counts]:
+def _found_by_format(volumes: QuerySet[Volume], in_use: Q) -> dict[str, Counts]:
     """One pass over the volumes: no index finds a text inside a name."""
     rows = (
         volumes.order_by()
         .values_list("format")
-        .annotate(number=Count("*"), used=Count("pk", filter=IN_USE), unverified=Count("unverified_since"))
+        .annotate(number=Count("*"), used=Count("pk", filter=in_use), unverified=Count("unverified_since"))
     )
     return {name: Counts(*counts) for name, *counts in rows}
 
@@ -81,7 +92,3 @@ def state_chips(request: HttpRequest, count: Counts) -> list[Chip]:
     if count.unverified or request.GET.get("state") == "unverified":
         options.append(("unverified", "Unverified", count.unverified))
     return chips(request, "state", options)
-
-
-def in_state(volumes: QuerySet[Volume], state: str) -> QuerySet[Volume]:
-    return volumes.filter(BY_STATE[state]) if state in BY_STATE else volumes

@@ -48,6 +48,7 @@ class Volume(models.Model):
             models.Index(fields=["pool", "allocation"]),
             models.Index(fields=["pool", "format"]),
             models.Index(fields=["pool", "modified"]),
+            models.Index(fields=["name"]),
             models.Index(fields=["path"]),
             models.Index(fields=["backing_path"]),
             # The few that are: so that counting them reads no others.
@@ -103,7 +104,7 @@ class DiskUse(models.Model):
 
     class Meta:
         ordering = ["domain_name", "target"]
-        indexes = [models.Index(fields=["host", "path"])]
+        indexes = [models.Index(fields=["host", "path"]), models.Index(fields=["host", "volume"])]
 
     def __str__(self) -> str:
         return f"{self.domain_name} {self.target} {self.path or self.volume_name}"

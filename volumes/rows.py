@@ -61,9 +61,8 @@ def kind_of(volume: Volume, children: int) -> Kind:
 def rows_of(volumes: Sequence[Volume]) -> list[VolumeRow]:
     """`volumes` with their pool."""
     rows = {volume.pk: VolumeRow(volume) for volume in volumes}
-    for volume, name, running in DiskUse.objects.filter(volume__in=rows).values_list(
-        "volume_id", "domain_name", "running"
-    ):
+    uses = DiskUse.objects.filter(volume_id__in=list(rows)).order_by()
+    for volume, name, running in uses.values_list("volume_id", "domain_name", "running"):
         rows[volume].vms[name] = rows[volume].vms.get(name, False) or running
     children = _children(volumes)
     locks = _locks(volumes)

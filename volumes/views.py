@@ -1,5 +1,6 @@
 """Pages of volumes: rows only, libvirt is never asked here."""
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlencode
 
@@ -53,13 +54,13 @@ def of_pool(request: HttpRequest, pk: int) -> HttpResponse:
 def listing(request: HttpRequest, volumes: QuerySet[Volume], pool: Pool | None = None) -> dict[str, Any]:
     """The page of rows that the URL asks for, with its filters. `volumes` may be a hundred thousand."""
     pinned = take_pinned(request)
-    chosen = filters.VolumeFilter(request.GET, volumes)
+    chosen = filters.VolumeFilter(request.GET, volumes, pool and pool.host_id)
     chips = filters.state_chips(request, chosen.count)
     state = next(chip for chip in chips if chip.is_on)
     sort = sort_key(request, filters.SORTS, filters.DEFAULT_SORT)
-    rows = ordered(filters.in_state(chosen.volumes, state.value), sort, filters.SORTS)
-    page = page_of(request, rows, state.count)
-    shown = kept(page, pinned, volumes)
+    rows = ordered(chosen.in_state(state.value), sort, filters.SORTS)
+    page = page_of(request, rows if pool else rows.values_list("pk", flat=True), state.count)
+    shown = kept(page if pool else by_id(page), pinned, volumes)
     if pool is None:
         # Not joined: the database would sort the joined rows instead of reading the index in order.
         prefetch_related_objects(shown.rows, "pool__host")
@@ -75,6 +76,13 @@ def listing(request: HttpRequest, volumes: QuerySet[Volume], pool: Pool | None =
         "q": request.GET.get("q", ""),
         "is_filtered": is_filtered(request),
     }
+
+
+def by_id(pks: Iterable[int]) -> list[Volume]:
+    """To sort a hundred thousand whole rows takes the database far longer than to sort their ids."""
+    pks = list(pks)
+    found = Volume.objects.in_bulk(pks)
+    return [found[pk] for pk in pks if pk in found]
 
 
 @require_safe
