@@ -25,6 +25,10 @@ MESSAGES = {
         "The host cannot be reached.",
         "Check that it runs and that libvirt listens there. The host is tried again by itself.",
     ),
+    "not_answering": Message(
+        "libvirt on this host does not answer.",
+        "It may hang on a storage that hangs. Its pools show what was last seen.",
+    ),
     "connection_lost": Message(
         "The connection to libvirt broke.",
         "Ask again when the host answers.",

@@ -46,6 +46,7 @@ def test_a_host(see, viewer, make_host, make_pool):
     [
         ({"state": "unknown"}, "is being read for the first time"),
         ({"state": "silent"}, "has not answered since"),
+        ({"state": "silent", "error_code": "not_answering"}, "libvirt on this host does not answer."),
         (
             {"state": "down", "error_code": "host_unreachable", "error_text": "No such file"},
             "cannot be reached",
@@ -56,6 +57,7 @@ def test_what_is_wrong_with_a_host(see, viewer, make_host, fields, words):
     host = make_host("kvm1", next_read_at=timezone.now(), **fields)
     text = text_of(see(viewer, f"/hosts/{host.pk}/"))
     assert words in text
+    assert "has no words for" not in text
     if "error_text" in fields:
         assert fields["error_text"] in text
 
