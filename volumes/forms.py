@@ -101,6 +101,7 @@ class CreateForm(NewVolumeForm):
         super().__init__(*args, **kwargs)
         formats = [name for name in ("qcow2", "raw") if name in self.target.kind.volume_formats]
         self.fields["format"].choices = [(name, name) for name in formats]
+        self.fields["format"].initial = next(iter(formats), None)
         if not formats:
             del self.fields["format"]
 

@@ -169,7 +169,7 @@ def _page(request: HttpRequest, page: dict[str, Any], status: int) -> HttpRespon
     form, operation, target = page["form"], page["operation"], page["target"]
     if form.is_bound:
         form.full_clean()
-    params = form.params() if form.is_bound else dict(form.initial)
+    params = form.params() if form.is_bound else _offered(form)
     errors = [form[name] for name in form.errors if name in form.fields and name != "key"]
     pool = getattr(target, "pool", target)
     page |= {
@@ -186,6 +186,12 @@ def _page(request: HttpRequest, page: dict[str, Any], status: int) -> HttpRespon
         "can_ask": not page["off"] or request.method == "POST",
     }
     return render(request, "operation.html", page, status=status)
+
+
+def _offered(form: OperationForm) -> dict[str, Any]:
+    """What the form would send if nothing were typed."""
+    values = {name: form.get_initial_for_field(field, name) for name, field in form.fields.items()}
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _general_errors(form: OperationForm) -> list[str]:

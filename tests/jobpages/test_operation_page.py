@@ -34,6 +34,11 @@ def use(volume, name="vm1"):
     return DiskUse.objects.create(volume=volume, domain_name=name, **fields)
 
 
+def test_the_virsh_line_has_what_the_form_offers(as_operator, pool):
+    page = text(as_operator.get(reverse("volumes:create", args=[pool.pk])))
+    assert f"vol-create-as {pool.name} NAME SIZE --format qcow2 --allocation 0" in page
+
+
 def test_the_page_says_what_will_happen_and_shows_the_virsh_line(as_operator, volume):
     page = as_operator.get(url(volume, "clone"))
     assert page.status_code == 200
