@@ -67,7 +67,9 @@ class Command(BaseCommand):
             raise CommandError(" ".join(error.messages)) from error
         user.save()
         self._say("access.invite", name)
-        self.stdout.write(f"Their page to set a password, once: {password_path(user)}")
+        self.stdout.write(
+            f"It sets their password, once, after the address of the pages: {password_path(user)}"
+        )
 
     def _user(self, name: str | None) -> User | None:
         if name is None:
