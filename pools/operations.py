@@ -33,9 +33,9 @@ def find(job: Job) -> Pool | None:
 def unreachable(pool: Pool) -> str:
     """Why nothing can be asked of this pool now, "" when it answers."""
     if not pool.host.answers:
-        return f"{pool.host} does not answer since {localtime(pool.host.state_since):%H:%M}."
+        return f"{pool.host} has not answered since {localtime(pool.host.state_since):%H:%M}."
     if pool.unreachable_since:
-        return f"{pool} does not answer since {localtime(pool.unreachable_since):%H:%M}."
+        return f"{pool} has not answered since {localtime(pool.unreachable_since):%H:%M}."
     return ""
 
 
@@ -224,7 +224,7 @@ AUTOSTART_ON = register(
         name="pool.autostart_on",
         title="Start with the host",
         button="Turn on",
-        sentence="Off: after the host boots, the pool stays stopped until somebody starts it.",
+        sentence="Now the pool stays stopped after the host boots, until somebody starts it.",
         icon="power",
         right="pool.start",
         target=Pool,
@@ -246,7 +246,7 @@ AUTOSTART_OFF = register(
         name="pool.autostart_off",
         title="Do not start with the host",
         button="Turn off",
-        sentence="On: libvirt starts the pool when the host boots.",
+        sentence="Now libvirt starts the pool when the host boots.",
         icon="power",
         right="pool.start",
         target=Pool,

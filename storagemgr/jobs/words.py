@@ -38,7 +38,7 @@ def duration(value: timedelta | int) -> str:
         number, rest = divmod(rest, seconds)
         if parts or number:
             parts.append(f"{number}{NBSP}{unit}{'s' if unit == 'day' and number > 1 else ''}")
-    return " ".join(part for part in parts[:2] if not part.startswith(f"0{NBSP}")) or f"0{NBSP}s"
+    return " ".join(part for part in parts[:2] if not part.startswith(f"0{NBSP}")) or "less than a second"
 
 
 def ordinal(number: int) -> str:
@@ -108,7 +108,7 @@ class ShownJob:
     @property
     def waited(self) -> str:
         time = (self.job.started_at or self.job.finished_at or self.now) - self.job.created_at
-        return duration(time) if time >= timedelta(seconds=1) else "less than a second"
+        return duration(time)
 
     @property
     def left(self) -> str:

@@ -13,8 +13,8 @@ S = Job.State
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (-5, "0 s"),
-        (0, "0 s"),
+        (-5, "less than a second"),
+        (0, "less than a second"),
         (42, "42 s"),
         (60, "1 min"),
         (99, "1 min 39 s"),

@@ -8,6 +8,7 @@ from volumes.filters import SORTS
 from volumes.models import Volume
 
 pytestmark = pytest.mark.django_db
+NOTHING = "No pool, volume or VM that you see fits these filters."
 GIB = 1024**3
 
 
@@ -212,3 +213,10 @@ def test_queries_do_not_grow_with_the_rows(see, viewer, pool, make_volume, use, 
         for number in range(30):
             use(make_volume(f"{len(page)}-{number}"), f"vm{number}")
         assert count_queries(lambda url=page: see(viewer, url, poll=True)) == few
+
+
+def test_a_search_that_finds_nothing_says_what_was_searched(see, viewer, pool, make_volume):
+    make_volume("web01.qcow2")
+    assert NOTHING in text_of(see(viewer, "/volumes/?q=zzzz"))
+    assert NOTHING not in text_of(see(viewer, f"/volumes/?q={pool.name}"))
+    assert "No volume in this pool fits" in text_of(see(viewer, f"/pools/{pool.pk}/volumes/?q=zzzz"))
