@@ -3,6 +3,7 @@
 libvirt's numbers mean different things by type of pool; `Space.numbers` says how they are to be read.
 """
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
@@ -255,6 +256,12 @@ class FleetSpace:
             return where, "None of them has a size that can be added up."
         used = f"{percent(total.used_percent)} of {size(total.capacity)} is really used"
         return where, f"{used}, {size(total.promised)} is promised to volumes."
+
+    @property
+    def maybe_shared(self) -> int:
+        """How many directory pools are as large as another of their host: most likely they lie on one file system."""
+        alike = Counter((pool.host_id, pool.capacity) for pool in self.summed if pool.type == "dir")
+        return sum(number for number in alike.values() if number > 1)
 
     @property
     def left_out_words(self) -> str:

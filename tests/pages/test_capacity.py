@@ -100,3 +100,21 @@ def test_the_sum_leaves_out_what_cannot_be_added_up(make_pool):
 def test_an_empty_fleet_divides_by_nothing():
     assert FleetSpace().total.used_percent == 0
     assert "None of them" in FleetSpace().sentence[1]
+
+
+@pytest.mark.django_db
+def test_directories_that_may_lie_on_one_file_system_are_counted_with_a_word(make_host, make_pool):
+    one, two = make_host("kvm1"), make_host("kvm2")
+    for name, fields in {
+        "a": {"host": one},
+        "b": {"host": one},
+        "larger": {"host": one, "capacity": 7 * GIB},
+        "elsewhere": {"host": two},
+        "volume-group": {"host": two, "type": "logical"},
+        "stopped": {"host": two, "state": "inactive"},
+    }.items():
+        make_pool(name, **fields)
+    fleet = FleetSpace()
+    for pool in known_of(Pool.objects.all()):
+        fleet.add(pool)
+    assert fleet.maybe_shared == 2
