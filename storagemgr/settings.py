@@ -189,7 +189,8 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = False
 CELERY_TASK_CREATE_MISSING_QUEUES = False
 CELERY_TASK_QUEUES = [Queue("jobs"), Queue("sync"), Queue("tick")]
 CELERY_TASK_DEFAULT_QUEUE = "jobs"
-CELERY_TASK_ROUTES = {"volumes.tick": "tick", "volumes.read_host": "sync"}
+# Settling must not wait until four long copies have ended.
+CELERY_TASK_ROUTES = {"volumes.tick": "tick", "volumes.read_host": "sync", "jobs.settle": "sync"}
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False

@@ -11,7 +11,7 @@ from django.utils import timezone
 from storagemgr.access.scopes import ScopedQuerySet
 from storagemgr.hosts.models import Host
 
-SCHEDULE = "schedule"  # the requester of what nobody asked for
+SCHEDULE = "the schedule"  # the requester of what nobody asked for; no account can have a space
 
 
 class JobQuerySet(ScopedQuerySet):
@@ -92,7 +92,9 @@ class Job(models.Model):
             models.Index(fields=["host", "pool_uuid", "state"]),
             models.Index(fields=["state", "lease_until"]),
             models.Index(
-                fields=["finished_at"], name="job_of_schedule", condition=models.Q(requester_name="schedule")
+                fields=["finished_at"],
+                name="job_of_schedule",
+                condition=models.Q(requester_name="the schedule"),
             ),
         ]
 

@@ -93,7 +93,7 @@ def test_pools_that_are_due_are_refreshed_once_a_period(make_pool, settings):
     tick_at(seconds=1)
     assert refreshes() == ["files", "lvm", "ceph"]
     job = Job.objects.first()
-    assert (job.requested_by, job.requester_name) == (None, "schedule")
+    assert (job.requested_by, job.requester_name) == (None, "the schedule")
     Job.objects.update(state="succeeded")
     tick_at(minutes=16)
     assert refreshes()[3:] == ["files"]
