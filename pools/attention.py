@@ -88,6 +88,8 @@ def _of_pool(pool: Pool) -> Notice | None:
     if pool.refresh_error:
         stopped = "and so libvirt stopped it" if not pool.is_active else "and shows what was last read"
         return notice("bad", f"could not be read at its last refresh, {stopped}.", pool.state_since)
+    if pool.autostart and not pool.is_active:
+        return notice("warn", "is stopped, though it should start with its host.", pool.state_since)
     if space.level and pool.is_active:
         level = "bad" if space.used_percent >= BAD else "warn"
         return notice(level, f"is {percent(space.used_percent)} full.", None)

@@ -26,6 +26,7 @@ LISTED = (
         "seen_at",
         "unreachable_since",
         "refresh_error",
+        "autostart",
     ),
     *("capacity", "allocation", "available", "promised", "volume_allocation", "volume_count"),
 )

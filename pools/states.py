@@ -36,7 +36,11 @@ NEARLY_FULL = (
     & Q(type__in=_SUMMED, capacity__gt=0)
     & Q(allocation__gte=F("capacity") / 100 * WARN)
 )
-ATTENTION = SILENT | UNREACHABLE | Q(state=Pool.State.DEGRADED) | ~Q(refresh_error="") | NEARLY_FULL
+# libvirt only logs it when an automatic start fails.
+NOT_STARTED = Q(state=Pool.State.INACTIVE, autostart=True)
+ATTENTION = (
+    SILENT | UNREACHABLE | Q(state=Pool.State.DEGRADED) | ~Q(refresh_error="") | NEARLY_FULL | NOT_STARTED
+)
 
 # Each pool has one of these, and besides may need attention.
 SHOWN_AS = Case(

@@ -128,6 +128,7 @@ def test_a_silent_host_keeps_its_last_figures_in_grey(see, viewer, make_host, ma
         ({"allocation": 85 * GIB, "available": 15 * GIB}, "is 85 % full"),
         ({"state": "degraded"}, "is degraded"),
         ({"state": "inaccessible"}, "is inaccessible"),
+        ({"state": "inactive", "autostart": True}, "is stopped, though it should start with its host."),
     ],
 )
 def test_needs_attention(see, viewer, make_pool, fields, words):
@@ -144,7 +145,8 @@ def test_an_unverified_copy_needs_attention(see, viewer, volume):
     assert f'href="/volumes/{volume.pk}/"' in text
 
 
-def test_nothing_needs_attention(see, viewer, pool):
+def test_nothing_needs_attention(see, viewer, pool, make_pool):
+    make_pool("stopped-by-hand", state="inactive")
     assert "Nothing. All hosts answer" in text_of(see(viewer, "/"))
 
 
