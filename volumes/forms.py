@@ -94,8 +94,10 @@ class CreateForm(NewVolumeForm):
         choices=[("sparse", "Take space as it is written"), ("full", "Take all of it now")],
         initial="sparse",
     )
+    # Asked for only when it matters.
+    outgrow = forms.BooleanField(label="Make it all the same", required=False)
 
-    field_order = ["name", "format", "capacity", "space"]
+    field_order = ["name", "format", "capacity", "space", "outgrow"]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -104,6 +106,16 @@ class CreateForm(NewVolumeForm):
         self.fields["format"].initial = next(iter(formats), None)
         if not formats:
             del self.fields["format"]
+        if not self._can_outgrow():
+            del self.fields["outgrow"]
+
+    def _can_outgrow(self) -> bool:
+        """Whether the size as typed is more than the whole pool will ever hold."""
+        try:
+            capacity = SizeField().clean(self.data.get("capacity"))
+        except ValidationError:
+            return False
+        return self.data.get("space") == "sparse" and 0 < self.target.capacity < capacity
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -112,7 +124,16 @@ class CreateForm(NewVolumeForm):
             self.add_error(
                 "capacity", f"{size(capacity)} is wanted now, {size(free)} is free in {self.target}."
             )
+        if capacity and "outgrow" in self.fields and not cleaned.get("outgrow"):
+            self.add_error(
+                "outgrow",
+                f"It may grow to {size(capacity)}, and {self.target} as a whole has {size(self.target.capacity)}: "
+                "its VM stops when the pool is full.",
+            )
         return cleaned
+
+    def params(self) -> dict[str, Any]:
+        return {name: value for name, value in super().params().items() if name != "outgrow"}
 
 
 class CloneForm(NewVolumeForm):

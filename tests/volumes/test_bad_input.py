@@ -144,3 +144,15 @@ def test_sizes_as_people_write_them(text, expected):
 def test_a_pool_without_formats_asks_for_none(make_pool):
     form = CreateForm(target=make_pool("vg0", type="logical"))
     assert "format" not in form.fields
+
+
+def test_a_volume_that_outgrows_its_pool_is_asked_about_once(client, operator, pool):
+    client.force_login(operator)
+    url, typed = reverse("volumes:create", kwargs={"pk": pool.pk}), GOOD | {"capacity": "900 TiB"}
+    assert "outgrow" not in client.get(url).content.decode()
+    response = client.post(url, typed | {"key": str(uuid.uuid4())})
+    assert response.status_code == 422
+    assert "It may grow to 900" in response.content.decode()
+    assert not Job.objects.exists()
+    assert client.post(url, typed | {"outgrow": "on", "key": str(uuid.uuid4())}).status_code == 303
+    assert set(Job.objects.get().params) == {"name", "format", "capacity", "space"}

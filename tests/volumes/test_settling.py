@@ -93,7 +93,7 @@ def test_a_pool_that_does_not_answer_is_not_asked(pool, c, interrupted):
     job = interrupted("volume.clone", "copy.img", c.daemon_id())
     Pool.objects.update(unreachable_since=timezone.now())
     assert settled(job) == ("interrupted", "")
-    assert "does not answer" in job.finding
+    assert "has not answered since" in job.finding
     Pool.objects.update(unreachable_since=None)
     Job.objects.update(next_settle_at=timezone.now())
     Host.objects.update(state="silent")
