@@ -36,7 +36,8 @@ class PrivateDaemon:
         self._process: subprocess.Popen[bytes] | None = None
         self._mounted = False
         self._sessions: set[int] = set()
-        self._namespaces: set[int] = set()
+        # Held open: the kernel gives the number of one that is gone to the next, another daemon's perhaps.
+        self._namespaces: dict[int, int] = {}
 
     @property
     def socket(self) -> Path:
@@ -89,7 +90,8 @@ class PrivateDaemon:
             )
         self._wait_until_it_listens()
         self._sessions.add(self.pid)
-        self._namespaces.add(_mount_namespace(self.pid))
+        held = os.open(f"/proc/{self.pid}/ns/mnt", os.O_RDONLY)
+        self._namespaces[os.fstat(held).st_ino] = held
 
     def kill(self) -> None:
         """SIGKILL to libvirtd alone: its children (qemu-img) live on, as after a crash."""
@@ -115,6 +117,10 @@ class PrivateDaemon:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
             time.sleep(0.02)
+        for number in self._namespaces.values():
+            os.close(number)
+        self._namespaces.clear()
+        self._sessions.clear()
         if self._mounted:
             subprocess.run(["umount", "--lazy", self.directory], check=True)
             self._mounted = False

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from daemon import PrivateDaemon
+from stack import wait_for
 
 from storagemgr.virt import pools, volumes
 from storagemgr.virt.connection import connect
@@ -56,7 +57,7 @@ def test_a_crash_leaves_the_copying_program_and_stop_ends_it(
         pools.refresh(c, pool.uuid)
         steps = volumes.clone(c, watch, pool.uuid, "image", "copy")
         next(steps)
-        [qemu_img] = daemon.children()
+        [qemu_img] = wait_for(daemon.children, 10)
         os.kill(qemu_img, signal.SIGSTOP)
         libvirtd = daemon.pid
         daemon.kill()
