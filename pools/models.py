@@ -1,5 +1,11 @@
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
 from django.db import models
 from django.urls import reverse
+from django.utils import timezone
 
 from storagemgr.access.scopes import ScopedQuerySet
 from storagemgr.hosts.models import Host
@@ -45,6 +51,8 @@ class Pool(models.Model):
     source = models.CharField(max_length=1024, blank=True)
     target_path = models.CharField(max_length=4096, blank=True)
     xml = models.TextField(blank=True)
+    # How it runs now, where that differs from `xml`, which it gets at its next start; "" when it does not.
+    running_xml = models.TextField(blank=True)
 
     seen_at = models.DateTimeField()
     unreachable_since = models.DateTimeField(null=True)
@@ -86,3 +94,102 @@ class Pool(models.Model):
     @property
     def used_percent(self) -> int:
         return min(100, self.allocation * 100 // self.capacity) if self.capacity else 0
+
+
+class PoolConfiguration(models.Model):
+    """A definition that a pool had, oldest first. By host and UUID, so that it outlives the pool's row.
+
+    `made_by` is the person who changed it here; "" when the change was seen from outside, by virsh for example.
+    """
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="+")
+    pool_uuid = models.UUIDField()
+    xml = models.TextField()
+    at = models.DateTimeField(default=timezone.now)
+    made_by = models.CharField(max_length=150, blank=True)
+    job_id = models.BigIntegerField(null=True)
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["host", "pool_uuid", "id"])]
+
+    def __str__(self) -> str:
+        return f"{self.pool_uuid} at {self.at:%Y-%m-%d %H:%M}"
+
+
+class PoolDraft(models.Model):
+    """A pool that somebody is making: what was filled in so far. Nothing of it is on a host before it is created.
+
+    `values`: by the names of virt.pool_fields; `options`: what else to do (build, start...); `sealed`: passwords,
+    encrypted (jobs.sealed), emptied when the pools are made.
+    """
+
+    KEPT = timedelta(days=30)
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    name = models.CharField(max_length=255, blank=True)
+    type = models.CharField(max_length=32, blank=True)
+    values = models.JSONField(default=dict)
+    options = models.JSONField(default=dict)
+    sealed = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        ordering = ["-updated_at"]
+
+    def __str__(self) -> str:
+        return self.name or "New pool"
+
+
+class NewPoolQuerySet(ScopedQuerySet):
+    pool_field = "uuid"
+
+
+class NewPool(models.Model):
+    """The pool of a draft on one host, and what was learned there. Its UUID is the one that the pool will have.
+
+    `found`, `tested`: what the last discovery and the last test said, None before there was one; `done`: the steps
+    of its creation that libvirt did, in their order, so that they can be undone.
+    """
+
+    draft = models.ForeignKey(PoolDraft, null=True, on_delete=models.SET_NULL, related_name="pools")
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="+")
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True)
+    name = models.CharField(max_length=255, blank=True)
+    found: Any = models.JSONField(null=True)
+    found_at = models.DateTimeField(null=True)
+    tested: Any = models.JSONField(null=True)
+    tested_at = models.DateTimeField(null=True)
+    done = models.JSONField(default=list)
+
+    objects = NewPoolQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["host__name"]
+        verbose_name = "pool"
+
+    def __str__(self) -> str:
+        return self.name or "new pool"
+
+    def get_absolute_url(self) -> str:
+        """That of the draft; of the list of all drafts when it was thrown away."""
+        return reverse("pools:draft", args=[self.draft_id]) if self.draft_id else reverse("pools:drafts")
+
+
+class Look(models.Model):
+    """What was on a device of a host when somebody looked last, before it is overwritten.
+
+    `content`: virt.discovery.Content in JSON types.
+    """
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="+")
+    path = models.CharField(max_length=4096)
+    content = models.JSONField(default=dict)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["host", "path"], name="one_look_per_device")]
+
+    def __str__(self) -> str:
+        return f"{self.path} at {self.at:%Y-%m-%d %H:%M}"

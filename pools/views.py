@@ -17,7 +17,7 @@ from storagemgr.access.scopes import scope
 from storagemgr.hosts.models import Host
 from storagemgr.jobs.buttons import buttons_of
 from storagemgr.jobs.models import Job
-from storagemgr.jobs.operations import REGISTRY, Operation, operations_for
+from storagemgr.jobs.operations import Operation, by_slug, operations_for
 from storagemgr.jobs.pages import operate as operation_page
 from storagemgr.listing import is_filtered, kept, ordered, page_of, sort_key, take_pinned
 from storagemgr.live import live_page
@@ -108,7 +108,7 @@ def operations_of(found: Pool) -> list[Operation]:
 @require_http_methods(["GET", "HEAD", "POST"])
 def operate(request: HttpRequest, pk: int, slug: str) -> HttpResponse:
     found = visible_or_404(request, Pool.objects.select_related("host"), pk=pk)
-    operation = REGISTRY.get(f"pool.{slug.replace('-', '_')}")
-    if operation is None or operation.slug != slug:
+    operation = by_slug("pool", slug)
+    if operation is None or not issubclass(operation.target, Pool):
         raise Http404
     return operation_page(request, operation, found, cancel_url=found.get_absolute_url())

@@ -1,4 +1,5 @@
 from django.db import models
+from django.urls import reverse
 
 from storagemgr.access.scopes import ScopedQuerySet
 from storagemgr.virt.addresses import local_uri
@@ -58,6 +59,9 @@ class Host(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("hosts:host", args=[self.pk])
 
     @property
     def uri(self) -> str:

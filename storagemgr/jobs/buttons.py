@@ -13,7 +13,7 @@ from django.utils.crypto import salted_hmac
 from storagemgr.access.objects import may, who_may
 from storagemgr.access.scopes import Actor
 from storagemgr.jobs.models import Job
-from storagemgr.jobs.operations import Danger, Operation, OperationForm
+from storagemgr.jobs.operations import Danger, Operation, OperationForm, place_of
 
 
 @dataclass(frozen=True)
@@ -29,17 +29,17 @@ class Button:
 
 def buttons_of(user: Actor, target: Any, operations: Iterable[Operation], view: str) -> list[Button]:
     """`view`: the URL name of the operation page, which takes the id and the operation's slug."""
-    pool = getattr(target, "pool", target)
+    place = place_of(target)
 
     @cache
     def lock(right: str) -> str:
-        if may(user, right, pool.host_id, pool.uuid):
+        if may(user, right, place.host_id, place.pool_uuid):
             return ""
-        return who_may(user, right, pool.host_id, pool.uuid)
+        return who_may(user, right, place.host_id, place.pool_uuid)
 
     @cache
     def latest_job() -> int | None:
-        return Job.objects.in_lane(pool.host_id, pool.uuid).aggregate(latest=Max("pk"))["latest"]
+        return Job.objects.in_lane(place.host_id, place.pool_uuid).aggregate(latest=Max("pk"))["latest"]
 
     found = []
     for operation in operations:

@@ -53,7 +53,7 @@ def move(job: Job, *, from_state: str, to_state: str, **fields: Any) -> bool:
     if to_state not in Job.ACTIVE:
         fields["finished_at"] = now
     rows = Job.objects.filter(pk=job.pk, state=from_state, token=job.token)
-    return bool(rows.update(state=to_state, updated_at=now, **fields))
+    return bool(rows.update(state=to_state, updated_at=now, sealed="", **fields))
 
 
 class Lease(threading.Thread):

@@ -14,13 +14,32 @@ from storagemgr.hosts.models import Host
 SCHEDULE = "the schedule"  # the requester of what nobody asked for; no account can have a space
 
 
+class Batch(models.Model):
+    """Jobs that one person asked for at once, for many pools. They run one after the other, in order of id."""
+
+    title = models.CharField(max_length=600)
+    requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name_plural = "batches"
+
+    def __str__(self) -> str:
+        return self.title
+
+    def get_absolute_url(self) -> str:
+        return reverse("jobs:batch", args=[self.pk])
+
+
 class JobQuerySet(ScopedQuerySet):
     pool_field = "pool_uuid"
 
     def active(self) -> "JobQuerySet":
         return self.filter(state__in=Job.ACTIVE)
 
-    def in_lane(self, host_id: int, pool_uuid: uuid.UUID) -> "JobQuerySet":
+    def in_lane(self, host_id: int, pool_uuid: uuid.UUID | None) -> "JobQuerySet":
+        """The lane of a pool, or with None that of the jobs about the host alone."""
         return self.filter(host_id=host_id, pool_uuid=pool_uuid)
 
     def about_volume(self, name: str) -> "JobQuerySet":
@@ -52,10 +71,14 @@ class Job(models.Model):
     operation = models.CharField(max_length=64)
     title = models.CharField(max_length=600)
     host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="jobs")
-    pool_uuid = models.UUIDField()
-    pool_name = models.CharField(max_length=255)
+    batch = models.ForeignKey(Batch, null=True, on_delete=models.SET_NULL, related_name="jobs")
+    # None: the job is about the host alone.
+    pool_uuid = models.UUIDField(null=True)
+    pool_name = models.CharField(max_length=255, blank=True)
     volume_name = models.CharField(max_length=255, blank=True)
     params = models.JSONField(default=dict)
+    # Passwords that the job needs, encrypted; emptied by every transition but the first (see sealed.py).
+    sealed = models.TextField(blank=True)
     is_exclusive = models.BooleanField(default=False)
     key = models.UUIDField(unique=True, default=uuid.uuid4)
 
@@ -141,9 +164,12 @@ class Job(models.Model):
 
     def blockers(self) -> list["Job"]:
         """The jobs before this one that must end first, oldest first."""
-        earlier = Job.objects.active().in_lane(self.host_id, self.pool_uuid).filter(id__lt=self.id)
+        lane = Q(host_id=self.host_id, pool_uuid=self.pool_uuid)
         if not self.is_exclusive:
-            earlier = earlier.filter(Q(is_exclusive=True) | Q(locks__in=conflicting(self.locks.all())))
+            lane &= Q(is_exclusive=True) | Q(locks__in=conflicting(self.locks.all()))
+        # An interrupted job may wait for its host for days; the rest of the batch does not.
+        batch = Q(batch_id=self.batch_id) & ~Q(state=Job.State.INTERRUPTED) if self.batch_id else Q(pk__in=[])
+        earlier = Job.objects.active().filter(lane | batch, id__lt=self.id)
         return list(earlier.distinct().order_by("id"))
 
     def log(self, text: str) -> None:

@@ -8,10 +8,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.db import models
 
+from storagemgr.hosts.models import Host
+from storagemgr.jobs import sealed
 from storagemgr.jobs.models import Job, JobLock
 from storagemgr.virt.connection import Connection
 
@@ -57,6 +60,23 @@ class Finding:
     code: str = ""
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a target stands, and so its jobs. `pool_uuid` is None for what is about the host alone."""
+
+    host_id: int
+    pool_uuid: UUID | None = None
+    pool_name: str = ""
+
+
+def place_of(target: Any) -> Place:
+    """Of a host, of a volume by its pool, or of a row that has host_id, uuid and name as a pool has."""
+    if isinstance(target, Host):
+        return Place(target.pk)
+    pool = getattr(target, "pool", target)
+    return Place(pool.host_id, pool.uuid, pool.name)
+
+
 @dataclass
 class Run:
     """What an operation's function gets: the job, its target row, and connections of its own."""
@@ -71,13 +91,22 @@ class Run:
         self.connections.append(connection)
         return connection
 
+    @property
+    def secrets(self) -> dict[str, str]:
+        """The passwords that came with the request, by the names of their fields."""
+        return sealed.unseal(self.job.sealed)
+
     def log(self, text: str) -> None:
         self.job.log(text)
 
 
 class OperationForm(forms.Form):
-    """`target` is the row the operation is about; `key` makes a double click one job."""
+    """`target` is the row the operation is about; `key` makes a double click one job.
 
+    The fields named in `secret_fields` travel to the worker encrypted and are kept nowhere else.
+    """
+
+    secret_fields: tuple[str, ...] = ()
     key = forms.UUIDField(widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, target: Any, **kwargs: Any) -> None:
@@ -86,7 +115,11 @@ class OperationForm(forms.Form):
 
     def params(self) -> dict[str, Any]:
         """What the job keeps: the cleaned fields, in JSON types."""
-        return {name: value for name, value in self.cleaned_data.items() if name not in ("key", "typed_name")}
+        left_out = ("key", "typed_name", *self.secret_fields)
+        return {name: value for name, value in self.cleaned_data.items() if name not in left_out}
+
+    def secrets(self) -> dict[str, str]:
+        return {name: self.cleaned_data[name] for name in self.secret_fields if self.cleaned_data.get(name)}
 
 
 def _no_reason(target: Any) -> str:
@@ -108,7 +141,7 @@ class Operation:
     sentence: str  # one line beside the button
     icon: str
     right: str
-    target: type[models.Model]  # the row on whose page it stands: Pool or Volume
+    target: type[models.Model]  # the row on whose page it stands: Pool, Volume, Host
     run: Callable[[Run], Iterator[Step | Progress]]
     find: Callable[[Job], Any]  # the target row of a job, None when it is gone
     virsh: Callable[[Any, dict[str, Any]], str]
@@ -116,6 +149,7 @@ class Operation:
     button: str = ""  # where the title is too long for a button beside it
     form: type[OperationForm] = OperationForm
     danger: Danger = Danger.NONE
+    typed_word: str = ""  # what is to be typed instead of the name, for Danger.DESTROYS
     is_exclusive: bool = False  # takes the pool's lane alone
     is_quick: bool = False  # the web waits about a second for its end
     is_coalesced: bool = False  # a second one while one waits is the same one
@@ -127,6 +161,8 @@ class Operation:
     check: Callable[[Run], None] | None = None  # reads the target again from the host before it starts
     settle: Callable[[Run], Finding] | None = None
     result: Callable[[Job], Any] = lambda job: None  # the row that a finished job made
+    # What to do after the job ended, as (words of the link, URL): "Undo what was done".
+    next_step: Callable[[Job], tuple[str, str] | None] = lambda job: None
 
     @property
     def slug(self) -> str:
@@ -141,6 +177,12 @@ def register(operation: Operation) -> Operation:
         raise ValueError(f"{operation.name} is declared twice")
     REGISTRY[operation.name] = operation
     return operation
+
+
+def by_slug(noun: str, slug: str) -> Operation | None:
+    """The operation behind an address: "pool", "autostart-on" -> pool.autostart_on."""
+    operation = REGISTRY.get(f"{noun}.{slug.replace('-', '_')}")
+    return operation if operation and operation.slug == slug else None
 
 
 def operations_for(target: models.Model) -> list[Operation]:

@@ -18,8 +18,9 @@ from django.views.decorators.http import require_http_methods
 
 from storagemgr.access import audit
 from storagemgr.access.objects import require
+from storagemgr.hosts.models import Host
 from storagemgr.jobs.models import Job
-from storagemgr.jobs.operations import Danger, Operation, OperationForm
+from storagemgr.jobs.operations import Danger, Operation, OperationForm, place_of
 from storagemgr.jobs.submit import Held, KeyUsed, submit
 from storagemgr.jobs.words import ShownJob
 from storagemgr.messages import message
@@ -36,9 +37,9 @@ class TypedName(forms.CharField):
         attrs = {"autocomplete": "off", "spellcheck": "false", "autocapitalize": "off"}
         super().__init__(
             strip=False,
-            label=f"Type the name of the {noun}",
+            label=f"Type {noun}",
             help_text="A record of this stays: who, when, what.",
-            error_messages={"required": "Type the name to go on."},
+            error_messages={"required": "Type it to go on."},
             widget=forms.TextInput(attrs=attrs),
         )
         self.name = name
@@ -46,7 +47,7 @@ class TypedName(forms.CharField):
     def clean(self, value: Any) -> str:
         typed = str(super().clean(value))
         if typed not in (self.name, printable(self.name)):
-            raise forms.ValidationError("This is not its name. Upper and lower case count.")
+            raise forms.ValidationError("This is not it. Upper and lower case count.")
         return typed
 
 
@@ -64,13 +65,13 @@ def operate(request: HttpRequest, operation: Operation, target: Any, *, cancel_u
 
 
 def require_right(request: HttpRequest, operation: Operation, target: Any) -> None:
-    pool = getattr(target, "pool", target)
+    place = place_of(target)
     require(
         request,
         operation.right,
         action=operation.name,
-        host_id=pool.host_id,
-        pool_uuid=pool.uuid,
+        host_id=place.host_id,
+        pool_uuid=place.pool_uuid,
         object_text=heading(operation, target),
     )
 
@@ -107,6 +108,7 @@ def _answer(request: HttpRequest, operation: Operation, target: Any, cancel_url:
             target,
             actor=request.user,
             params=form.params(),
+            secrets=form.secrets(),
             key=form.cleaned_data["key"],
             address=audit.address_of(request),
         )
@@ -152,8 +154,17 @@ def form_of(request: HttpRequest, operation: Operation, target: Any) -> Operatio
     data = request.POST if request.method == "POST" else None
     form = operation.form(data, target=target, initial=_asked_before(request, operation))
     if operation.danger is Danger.DESTROYS:
-        form.fields["typed_name"] = TypedName(str(target), target._meta.verbose_name)
+        form.fields["typed_name"] = TypedName(operation.typed_word or str(target), noun_of(operation, target))
     return form
+
+
+def noun_of(operation: Operation, target: Any) -> str:
+    """What the person types: "the word overwrite", "the name of the pool"."""
+    return (
+        f"the word {operation.typed_word}"
+        if operation.typed_word
+        else f"the name of the {target._meta.verbose_name}"
+    )
 
 
 def _asked_before(request: HttpRequest, operation: Operation) -> dict[str, Any]:
@@ -172,11 +183,14 @@ def _page(request: HttpRequest, page: dict[str, Any], status: int) -> HttpRespon
     params = form.params() if form.is_bound else _offered(form)
     errors = [form[name] for name in form.errors if name in form.fields and name != "key"]
     pool = getattr(target, "pool", target)
+    host = pool if isinstance(pool, Host) else pool.host
     page |= {
         "heading": heading(operation, target),
         "button": button(operation, target),
-        "pool": pool,
-        "is_pool": pool is target,
+        "pool": None if pool is host else pool,
+        "host": host,
+        "is_pool": pool is target and pool is not host,
+        "typed_text": operation.typed_word or str(target),
         "effects": operation.effects(target),
         "virsh": operation.virsh(target, params).split(" "),
         "errors": errors if status == 422 else [],
@@ -227,6 +241,8 @@ def see(url: str) -> HttpResponse:
 
 def _page_above(target: Any) -> str:
     """Where to go when the row is gone: the pool of a volume, the list of all pools for a pool."""
+    if isinstance(target, Host):
+        return reverse("hosts:list")
     pool = getattr(target, "pool", None)
     if pool is not None and type(pool).objects.filter(pk=pool.pk).exists():
         return pool.get_absolute_url()

@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from django.db import OperationalError
+from django.db.models import Q
 from django.utils import timezone
 
 from storagemgr.access import audit
@@ -130,9 +131,10 @@ def _interrupt(job: Job, detail: str) -> None:
 
 
 def ring_next(job: Job) -> None:
-    """The jobs that waited in this lane may now have their turn."""
-    lane = Job.objects.in_lane(job.host_id, job.pool_uuid).filter(state=State.QUEUED).order_by("id")
-    for waiting in lane:
-        blockers = waiting.blockers()
-        if not blockers:
+    """The jobs that waited in this lane, or in the same batch, may now have their turn."""
+    behind = Q(host_id=job.host_id, pool_uuid=job.pool_uuid)
+    if job.batch_id:
+        behind |= Q(batch_id=job.batch_id)
+    for waiting in Job.objects.filter(behind, state=State.QUEUED).order_by("id"):
+        if not waiting.blockers():
             ring(waiting)

@@ -11,8 +11,9 @@ from kombu.exceptions import OperationalError
 
 from storagemgr.access import audit
 from storagemgr.hosts.models import Host
-from storagemgr.jobs.models import SCHEDULE, Job, JobLock, conflicting
-from storagemgr.jobs.operations import Operation
+from storagemgr.jobs.models import SCHEDULE, Batch, Job, JobLock, conflicting
+from storagemgr.jobs.operations import Operation, Place, place_of
+from storagemgr.jobs.sealed import seal
 
 logger = logging.getLogger(__name__)
 
@@ -36,61 +37,64 @@ def submit(
     actor: User | None,
     params: dict[str, Any],
     key: uuid.UUID,
+    secrets: dict[str, str] | None = None,
+    batch: Batch | None = None,
     address: str | None = None,
 ) -> Job:
     """The job for this request: the same one when `key` was seen before (a double click, a reload, the back button).
 
     Raises Held when an active job has a lock that does not go together with the ones this job needs, and KeyUsed.
     """
-    pool = getattr(target, "pool", target)
+    place = place_of(target)
     if known := Job.objects.filter(key=key).first():
-        return _same(known, operation, pool, actor, params)
+        return _same(known, operation, place, actor, params)
     try:
         with transaction.atomic():
-            Host.objects.select_for_update().get(pk=pool.host_id)
-            if operation.is_coalesced and (waiting := _waiting(operation, pool)):
+            Host.objects.select_for_update().get(pk=place.host_id)
+            if operation.is_coalesced and batch is None and (waiting := _waiting(operation, place)):
                 return waiting
-            job = _insert(operation, target, pool, actor, params, key)
+            job = _insert(operation, target, actor, params, key=key, sealed=seal(secrets or {}), batch=batch)
             _audit_asked(operation, job, actor, address)
             transaction.on_commit(lambda: ring(job))
             return job
     except IntegrityError:
         # The same key, committed by the other click while this one waited for the lock.
-        return _same(Job.objects.get(key=key), operation, pool, actor, params)
+        return _same(Job.objects.get(key=key), operation, place, actor, params)
 
 
-def _same(known: Job, operation: Operation, pool: Any, actor: User | None, params: dict[str, Any]) -> Job:
-    asked = (operation.name, pool.host_id, pool.uuid, actor.pk if actor else None, params)
+def _same(known: Job, operation: Operation, place: Place, actor: User | None, params: dict[str, Any]) -> Job:
+    asked = (operation.name, place.host_id, place.pool_uuid, actor.pk if actor else None, params)
     if asked != (known.operation, known.host_id, known.pool_uuid, known.requested_by_id, known.params):
         raise KeyUsed
     return known
 
 
-def _waiting(operation: Operation, pool: Any) -> Job | None:
-    queued = Job.objects.in_lane(pool.host_id, pool.uuid).filter(
+def _waiting(operation: Operation, place: Place) -> Job | None:
+    queued = Job.objects.in_lane(place.host_id, place.pool_uuid).filter(
         operation=operation.name, state=Job.State.QUEUED
     )
     return queued.first()
 
 
 def _insert(
-    operation: Operation, target: Any, pool: Any, actor: User | None, params: dict[str, Any], key: uuid.UUID
+    operation: Operation, target: Any, actor: User | None, params: dict[str, Any], **fields: Any
 ) -> Job:
+    place = place_of(target)
     locks = operation.locks(target, params)
     if clash := conflicting(locks).select_related("job").order_by("job_id").first():
         raise Held(clash.job)
     job = Job.objects.create(
         operation=operation.name,
         title=operation.label(target, params),
-        host_id=pool.host_id,
-        pool_uuid=pool.uuid,
-        pool_name=pool.name,
+        host_id=place.host_id,
+        pool_uuid=place.pool_uuid,
+        pool_name=place.pool_name,
         volume_name=operation.volume_of(target, params),
         params=params,
         is_exclusive=operation.is_exclusive,
-        key=key,
         requested_by=actor,
         requester_name=actor.get_username() if actor else SCHEDULE,
+        **fields,
     )
     for lock in locks:
         lock.job = job

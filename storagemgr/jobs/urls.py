@@ -6,6 +6,7 @@ app_name = "jobs"
 urlpatterns = [
     path("", views.job_list, name="list"),
     path("strip/", views.strip, name="strip"),
+    path("batches/<int:pk>/", views.batch, name="batch"),
     path("<int:pk>/", views.job_page, name="job"),
     path("<int:pk>/cancel/", views.cancel, name="cancel"),
     path("<int:pk>/acknowledge/", views.acknowledge, name="acknowledge"),

@@ -1,24 +1,26 @@
 """Pages of jobs: rows only, libvirt is never asked here."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import get_resolver, reverse
 from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from storagemgr.access import audit
 from storagemgr.access.objects import may, require, visible_or_404, who_may
+from storagemgr.hosts.models import Host
 from storagemgr.jobs import filters
 from storagemgr.jobs.lease import move
-from storagemgr.jobs.models import Job
-from storagemgr.jobs.operations import REGISTRY
-from storagemgr.jobs.pages import again_url, for_htmx, see
+from storagemgr.jobs.models import Batch, Job
+from storagemgr.jobs.operations import REGISTRY, by_slug
+from storagemgr.jobs.pages import again_url, for_htmx, operate, see
 from storagemgr.jobs.runner import ring_next
 from storagemgr.jobs.words import blockers_of, shown
 from storagemgr.listing import is_filtered, kept, ordered, page_of, sort_key, take_pinned
@@ -76,6 +78,7 @@ def _job_page(request: HttpRequest, job: Any, *, refused: str = "") -> HttpRespo
         "made": made,
         "refused": refused,
         "cancel": cancel_of(request, job),
+        "next_step": operation.next_step(job) if operation and not job.is_active else None,
         "again_url": again_url(operation, target, job) if _may_try_again(request, job, target) else "",
         "asked": asked(job),
         "lines": list(job.lines.all()),
@@ -208,3 +211,32 @@ def strip(request: HttpRequest) -> HttpResponse:
     response = render(request, "jobs/_strip.html")
     response["Cache-Control"] = "private, no-cache"
     return response
+
+
+@require_safe
+def batch(request: HttpRequest, pk: int) -> HttpResponse:
+    """What became of each of the pools that were chosen together; of those that the person may see."""
+    sort = sort_key(request, filters.SORTS, "asked")
+    jobs = filters.with_pool(Job.objects.visible_to(request.user)).filter(batch_id=pk)
+    jobs = list(ordered(jobs, sort, filters.SORTS))
+    if not jobs:
+        raise Http404
+    rows = shown(request.user, jobs)
+    context = {
+        "batch": Batch.objects.get(pk=pk),
+        "sort": sort,
+        "rows": rows,
+        "counts": dict(Counter(job.get_state_display() for job in jobs)),
+        "is_active": any(job.is_active for job in jobs),
+        "failed": [row for row in rows if row.job.state == State.FAILED],
+    }
+    return live_page(request, "jobs/batch.html", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def operate_host(request: HttpRequest, pk: int, slug: str) -> HttpResponse:
+    host = visible_or_404(request, Host.objects.all(), pk=pk)
+    operation = by_slug("host", slug)
+    if operation is None:
+        raise Http404
+    return operate(request, operation, host, cancel_url=host.get_absolute_url())

@@ -199,6 +199,7 @@ def blockers_of(waiting: Sequence[Job]) -> dict[int, list[Job]]:
     lanes = Q(pk__in=[])
     for host_id, pool_uuid in {(job.host_id, job.pool_uuid) for job in waiting}:
         lanes |= Q(host_id=host_id, pool_uuid=pool_uuid)
+    lanes |= Q(batch_id__in={job.batch_id for job in waiting if job.batch_id})
     active = (
         list(Job.objects.active().filter(lanes).prefetch_related("locks").order_by("id")) if waiting else []
     )
@@ -207,8 +208,11 @@ def blockers_of(waiting: Sequence[Job]) -> dict[int, list[Job]]:
 
 
 def _is_before(other: Job, job: Job, locks: dict[int, list[JobLock]]) -> bool:
-    is_same_lane = (other.host_id, other.pool_uuid) == (job.host_id, job.pool_uuid)
-    if other.pk >= job.pk or not is_same_lane:
+    if other.pk >= job.pk:
+        return False
+    if job.batch_id and other.batch_id == job.batch_id and other.state != State.INTERRUPTED:
+        return True
+    if (other.host_id, other.pool_uuid) != (job.host_id, job.pool_uuid):
         return False
     if job.is_exclusive or other.is_exclusive:
         return True

@@ -10,7 +10,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from storagemgr.access.models import AuditEvent, Grant
 from storagemgr.access.rights import ROLES, roles_with
-from storagemgr.jobs.models import Job
+from storagemgr.jobs.models import Batch, Job
 from storagemgr.jobs.operations import REGISTRY, operations_for
 
 pytestmark = pytest.mark.django_db
@@ -33,12 +33,14 @@ TABLE = {
     "volumes:of_pool": ("viewer", "pool"),
     "volumes:volume": ("viewer", "volume"),
     "jobs:job": ("viewer", "job"),
+    "jobs:batch": ("viewer", "batch"),
     "hosts:host": ("viewer", "host"),
     "jobs:acknowledge": ("viewer", "job"),
     "jobs:cancel": ("operator", "job"),
     "volumes:create": ("operator", "pool"),
     "pools:operate": ("operation", "pool"),
     "volumes:operate": ("operation", "volume"),
+    "hosts:operate": ("operation", "host"),
 }
 POST_ONLY = {"jobs:acknowledge", "jobs:cancel"}
 
@@ -55,10 +57,16 @@ def names(patterns, namespace=""):
 
 @pytest.fixture
 def things(volume, host, pool):
+    batch = Batch.objects.create(title="Refresh 1 pool")
     job = Job.objects.create(
-        operation="pool.refresh", title="Refresh", host=host, pool_uuid=pool.uuid, pool_name=pool.name
+        operation="pool.refresh",
+        title="Refresh",
+        host=host,
+        pool_uuid=pool.uuid,
+        pool_name=pool.name,
+        batch=batch,
     )
-    return {"pool": pool, "volume": volume, "job": job, "host": host}
+    return {"pool": pool, "volume": volume, "job": job, "host": host, "batch": batch}
 
 
 def everyone():
@@ -140,7 +148,7 @@ def test_an_operation_by_role(client, things, name):
 def _operation_url(operation, row):
     if operation.name == "volume.create":
         return reverse("volumes:create", kwargs={"pk": row.pk})
-    page = "pools:operate" if operation.target._meta.model_name == "pool" else "volumes:operate"
+    page = f"{operation.target._meta.model_name}s:operate"
     return reverse(page, kwargs={"pk": row.pk, "slug": operation.slug})
 
 
