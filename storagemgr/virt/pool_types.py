@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from storagemgr.virt.pool_fields import Field, fields_of
+
 POOL_OPERATIONS = ("pool.start", "pool.stop", "pool.refresh", "pool.build", "pool.delete")
 VOLUME_OPERATIONS = (
     "volume.create",
@@ -30,6 +32,9 @@ class PoolType:
     `numbers`: what capacity, allocation and available mean. "luns": the sum of fixed LUNs, nothing is
     ever available; "none": no sizes; "raw": before replication. `volume_formats`: those that can be
     created; empty where a volume has no format. `reasons`: operation -> why it does not exist.
+
+    For making one: `words` says what it is for, `finds` what can be discovered, "" for nothing. `overwrites`: build
+    takes libvirt's flags that refuse or destroy what is on the devices. `test`: how it can be tried without making it.
     """
 
     name: str
@@ -40,8 +45,21 @@ class PoolType:
     refresh: str
     build: str
     delete: str
+    words: str = ""
+    finds: str = ""
+    overwrites: bool = False
+    test: Literal["", "mount", "connect", "discover", "look"] = ""
     volume_formats: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        return fields_of(self.name)
+
+    @property
+    def builds(self) -> bool:
+        """Whether build does something: libvirt answers with success also where there is nothing to do."""
+        return "pool.build" not in self.reasons
 
     @property
     def operations(self) -> frozenset[str]:
@@ -87,6 +105,7 @@ _ALL = (
         refresh=_RESCAN,
         build="Makes the directory if it is missing and sets its owner and mode.",
         delete="Removes the directory, which has to be empty.",
+        words="Disk images as files in a directory of the host. The simplest; a good start.",
         volume_formats=_FILE_FORMATS,
     ),
     PoolType(
@@ -98,6 +117,10 @@ _ALL = (
         refresh=_RESCAN,
         build="Makes the mount point. The device is not formatted unless that is asked for.",
         delete="Removes the mount point, an empty directory. The data stays on the device.",
+        words="Disk images as files on a disk or partition that libvirt mounts, and formats if you ask for that.",
+        finds="free disks and partitions",
+        overwrites=True,
+        test="look",
         volume_formats=_FILE_FORMATS,
     ),
     PoolType(
@@ -109,6 +132,9 @@ _ALL = (
         refresh=_RESCAN,
         build="Makes the mount point. Nothing changes on the server.",
         delete="Removes the mount point, an empty directory. The data stays on the server.",
+        words="Disk images as files on an NFS, SMB or Gluster server. Several hosts can share it.",
+        finds="the exports of a server",
+        test="mount",
         volume_formats=_FILE_FORMATS,
     ),
     PoolType(
@@ -120,6 +146,10 @@ _ALL = (
         refresh=_REREAD,
         build="Makes a volume group of the devices. The start and end of each device are overwritten.",
         delete="Removes the volume group and its label from the devices. All its volumes are lost.",
+        words="Each disk is a logical volume of an LVM group: fast, with snapshots, on disks of the host.",
+        finds="the volume groups of the host",
+        overwrites=True,
+        test="look",
         reasons=_reasons(
             ("volume.resize", "libvirt cannot resize logical volumes; lvextend on the host can."),
         ),
@@ -133,6 +163,10 @@ _ALL = (
         refresh="Reads the partition table again.",
         build="Writes a new, empty partition table. All partitions of the disk are lost.",
         delete="Overwrites the start and end of the disk. All its partitions are lost.",
+        words="Each disk is a partition of one whole disk of the host.",
+        finds="free disks",
+        overwrites=True,
+        test="look",
         reasons=_reasons(
             ("volume.resize", "libvirt cannot resize partitions."),
         ),
@@ -146,6 +180,9 @@ _ALL = (
         refresh="Scans the iSCSI session for new LUNs.",
         build=_NOTHING_TO_BUILD,
         delete=_NOTHING_TO_DELETE,
+        words="The LUNs of an iSCSI target, which appear as disks of the host. They are made on the target.",
+        finds="the targets of a portal",
+        test="discover",
         reasons=_reasons(*_lun_reasons("iSCSI target")),
     ),
     PoolType(
@@ -157,6 +194,8 @@ _ALL = (
         refresh="Asks the iSCSI target for its LUNs again.",
         build=_NOTHING_TO_BUILD,
         delete=_NOTHING_TO_DELETE,
+        words="The LUNs of an iSCSI target, used by VMs directly: no disk appears on the host.",
+        test="connect",
         reasons=_reasons(
             *_lun_reasons("iSCSI target"),
             (
@@ -174,6 +213,8 @@ _ALL = (
         refresh="Scans the SCSI adapter for new LUNs.",
         build=_NOTHING_TO_BUILD,
         delete=_NOTHING_TO_DELETE,
+        words="The LUNs behind a SCSI or Fibre Channel adapter of the host.",
+        finds="the adapters of the host",
         reasons=_reasons(*_lun_reasons("storage array")),
     ),
     PoolType(
@@ -185,6 +226,7 @@ _ALL = (
         refresh="Lists the multipath devices again.",
         build=_NOTHING_TO_BUILD,
         delete=_NOTHING_TO_DELETE,
+        words="The multipath devices that the host has made. One such pool per host.",
         reasons=_reasons(*_lun_reasons("storage array")),
     ),
     PoolType(
@@ -196,6 +238,8 @@ _ALL = (
         refresh="Reads the images of the Ceph pool again; many images take a while.",
         build=_NOTHING_TO_BUILD,
         delete=_NOTHING_TO_DELETE,
+        words="Each disk is an image in a Ceph pool. Several hosts can share it.",
+        test="connect",
         volume_formats=("raw",),
         reasons=_reasons(
             ("volume.upload volume.download", "libvirt cannot transfer data of Ceph images; rbd import can."),
@@ -212,6 +256,9 @@ _ALL = (
         refresh="Reads the directory of the Gluster volume again.",
         build=_NOTHING_TO_BUILD,
         delete=_NOTHING_TO_DELETE,
+        words="Files on a Gluster volume, without mounting it. libvirt can only list and delete there.",
+        finds="the volumes of a server",
+        test="connect",
         reasons=_reasons(
             (
                 "volume.create volume.clone volume.resize volume.wipe volume.upload volume.download",
@@ -231,6 +278,7 @@ _ALL = (
         refresh=_REREAD,
         build="Makes a ZFS pool of the devices, or a dataset in one. What was on the devices is lost.",
         delete="Destroys the ZFS pool or dataset with everything in it.",
+        words="Each disk is a volume of a ZFS pool of the host.",
         reasons=_reasons(
             ("volume.clone", "libvirt cannot copy ZFS volumes; zfs send on the host can."),
             ("volume.resize", "libvirt resizes ZFS volumes only from 11.7 on; zfs set volsize can."),
@@ -246,6 +294,8 @@ _ALL = (
         refresh=_RESCAN,
         build="Makes the mount point. Nothing changes in the cluster.",
         delete="Removes the mount point, an empty directory. The data stays in the cluster.",
+        words="Disk images as files in a Virtuozzo storage cluster, mounted by libvirt.",
+        test="mount",
         volume_formats=_FILE_FORMATS,
     ),
     PoolType(
@@ -257,6 +307,7 @@ _ALL = (
         refresh=_REREAD,
         build=_NOTHING_TO_BUILD,
         delete=_NOTHING_TO_DELETE,
+        words="Images in a Sheepdog cluster. libvirt dropped it in 8.8; only for older hosts.",
         reasons=_reasons(
             (
                 " ".join(("pool.build", "pool.delete", *VOLUME_OPERATIONS)),

@@ -1,0 +1,81 @@
+"""What may be typed into one field of a pool: each check takes the text and says what is wrong, "" for nothing."""
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from storagemgr.virt import path_policy
+
+
+def _matches(pattern: str, what: str) -> Any:
+    compiled = re.compile(pattern, re.ASCII)
+    return lambda value: "" if compiled.fullmatch(value) else f"“{value}” is not {what}."
+
+
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST = rf"(?:{_LABEL}(?:\.{_LABEL}){{0,20}}\.?|\[?[0-9A-Fa-f:]{{2,39}}(?:%[A-Za-z0-9]+)?\]?)"
+_port = _matches(r"[1-9][0-9]{0,4}", "a port, which is a number from 1 to 65535")
+
+
+def _check_port(value: str) -> str:
+    return str(_port(value)) or ("" if int(value) < 65536 else f"“{value}” is not a port; they end at 65535.")
+
+
+def _check_monitor(value: str) -> str:
+    """ "ceph1", "ceph1:6789", "[fd00::1]:6789"."""
+    host, _, port = (
+        value.rpartition(":") if re.fullmatch(r"(?:[^:]+|\[[^\]]+\]):[^:]*", value) else (value, "", "")
+    )
+    if wrong := CHECKS["host"](host or value):
+        return str(wrong)
+    return _check_port(port) if port else ""
+
+
+def _check_place(value: str) -> str:
+    return path_policy.why_not_here(value)
+
+
+def _check_device(value: str) -> str:
+    return (
+        ""
+        if value.startswith("/dev/") and not path_policy.why_not_a_path(value)
+        else (f"“{value}” is not the path of a device; such a path begins with /dev/.")
+    )
+
+
+CHECKS: Mapping[str, Any] = MappingProxyType(
+    {
+        "name": _matches(
+            r"[A-Za-z0-9_][A-Za-z0-9_.:+@-]{0,127}", "a name: letters, digits and . _ : + @ - only"
+        ),
+        "dataset": _matches(r"[A-Za-z][A-Za-z0-9_.: /-]{0,255}", "the name of a ZFS pool or of a dataset in one"),
+        "host": _matches(_HOST, "the name or address of a host"),
+        "port": _check_port,
+        "monitor": _check_monitor,
+        "path": _check_place,
+        "device_dir": path_policy.why_not_of_devices,
+        "device": _check_device,
+        "export": _matches(r"/[^\x00-\x1f\x7f]{0,1023}", "a path on the server; such a path begins with /"),
+        "share": _matches(r"/?[^\x00-\x1f\x7f]{1,1023}", "the name of a share or volume"),
+        "version": _matches(r"[2-4](?:\.[0-2])?", "a version of NFS, such as 3 or 4.2"),
+        "option": _matches(r"[A-Za-z0-9][A-Za-z0-9_.:/=+@-]{0,255}", "one option, such as ro or vers=3.0"),
+        "setting": _matches(
+            r"[A-Za-z0-9_]{1,64}=[^\x00-\x1f\x7f]{1,255}", "a setting, such as client_mount_timeout=30"
+        ),
+        "iqn": _matches(
+            r"(?:iqn\.[0-9]{4}-[0-9]{2}\.[a-z0-9.:_-]{1,200}|eui\.[0-9A-Fa-f]{16}|naa\.[0-9A-Fa-f]{16,32})",
+            "an iSCSI name, such as iqn.2026-01.com.example:disks",
+        ),
+        "user": _matches(r"[^\x00-\x1f\x7f]{1,255}", "a user name"),
+        "password": lambda value: "" if len(value) <= 1024 and value.isprintable() else (
+            "The password has characters that cannot be printed, or more than 1024."
+        ),
+        "scsi_host": _matches(r"(?:scsi_)?host[0-9]{1,5}", "a SCSI host, such as host2"),
+        "pci": _matches(r"(?:0x)?[0-9a-fA-F]{1,4}:[0-9a-fA-F]{1,2}:[0-9a-fA-F]{1,2}\.[0-7]",
+                        "a PCI address, such as 0000:00:1f.2"),
+        "number": _matches(r"[0-9]{1,9}", "a number"),
+        "wwn": _matches(r"[0-9A-Fa-f]{16}", "a WWN, which is 16 hexadecimal digits"),
+        "mode": _matches(r"0?[0-7]{3}", "a mode, such as 0711"),
+    }
+)  # fmt: skip
