@@ -9,5 +9,6 @@ urlpatterns = [
     path("batches/<int:pk>/", views.batch, name="batch"),
     path("<int:pk>/", views.job_page, name="job"),
     path("<int:pk>/cancel/", views.cancel, name="cancel"),
+    path("<int:pk>/give-up/", views.give_up, name="give_up"),
     path("<int:pk>/acknowledge/", views.acknowledge, name="acknowledge"),
 ]

@@ -78,6 +78,8 @@ def _job_page(request: HttpRequest, job: Any, *, refused: str = "") -> HttpRespo
         "made": made,
         "refused": refused,
         "cancel": cancel_of(request, job),
+        "may_give_up": job.state == State.INTERRUPTED
+        and may(request.user, cancel_right(job), job.host_id, job.pool_uuid),
         "next_step": operation.next_step(job) if operation and not job.is_active else None,
         "again_url": again_url(operation, target, job) if _may_try_again(request, job, target) else "",
         "asked": asked(job),
@@ -192,6 +194,33 @@ def _cancel(request: HttpRequest, job: Job) -> bool:
         )
         transaction.on_commit(lambda: ring_next(job))
     return True
+
+
+@require_POST
+def give_up(request: HttpRequest, pk: int) -> HttpResponse:
+    """Stop looking how an interrupted job ended, because its host is gone for good: its locks are free again."""
+    job = visible_or_404(request, filters.with_pool(Job.objects.all()), pk=pk)
+    place = {"host_id": job.host_id, "pool_uuid": job.pool_uuid}
+    require(request, cancel_right(job), action="job.give_up", object_text=job.title, **place)
+    with transaction.atomic():
+        text = f"{request.user.get_username()} gave up looking how it ended."
+        ended = {"error_code": "end_unknown", "finding": f"{job.finding} {text}".strip()}
+        if not move(job, from_state=State.INTERRUPTED, to_state=State.FAILED, **ended):
+            refused = "Nobody looks for its end any more: it is not interrupted."
+            return for_htmx(request, _job_page(request, job, refused=refused))
+        job.log(text)
+        audit.record(
+            "job.give_up",
+            audit.Outcome.DONE,
+            actor=request.user,
+            right=cancel_right(job),
+            object_text=job.title,
+            job_id=job.pk,
+            address=audit.address_of(request),
+            **place,
+        )
+        transaction.on_commit(lambda: ring_next(job))
+    return for_htmx(request, see(job.get_absolute_url()))
 
 
 @require_POST

@@ -37,12 +37,13 @@ TABLE = {
     "hosts:host": ("viewer", "host"),
     "jobs:acknowledge": ("viewer", "job"),
     "jobs:cancel": ("operator", "job"),
+    "jobs:give_up": ("operator", "job"),
     "volumes:create": ("operator", "pool"),
     "pools:operate": ("operation", "pool"),
     "volumes:operate": ("operation", "volume"),
     "hosts:operate": ("operation", "host"),
 }
-POST_ONLY = {"jobs:acknowledge", "jobs:cancel"}
+POST_ONLY = {"jobs:acknowledge", "jobs:cancel", "jobs:give_up"}
 
 
 def names(patterns, namespace=""):
