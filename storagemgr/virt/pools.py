@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal
 from uuid import UUID
 
 import libvirt
@@ -12,6 +13,12 @@ from storagemgr.virt.connection import Connection, translate, translated
 from storagemgr.virt.errors import VirtError
 
 STATES = ("inactive", "building", "running", "degraded", "inaccessible")
+Existing = Literal["", "keep", "overwrite"]
+_BUILD_FLAGS: dict[Existing, int] = {
+    "": libvirt.VIR_STORAGE_POOL_BUILD_NEW,
+    "keep": libvirt.VIR_STORAGE_POOL_BUILD_NO_OVERWRITE,
+    "overwrite": libvirt.VIR_STORAGE_POOL_BUILD_OVERWRITE,
+}
 
 
 @dataclass(frozen=True)
@@ -189,10 +196,16 @@ def set_autostart(c: Connection, uuid: str, on: bool) -> None:
         c.raw.storagePoolLookupByUUIDString(uuid).setAutostart(int(on))
 
 
-def build(c: Connection, uuid: str) -> None:
-    """virStoragePoolBuild without flags: makes the directory, group or label of an inactive pool."""
+def build(c: Connection, uuid: str, existing: Existing = "") -> None:
+    """virStoragePoolBuild: makes the directory, group or label of an inactive pool.
+
+    `existing` is what to do when the device carries data, of fs, disk and logical only: "keep" refuses
+    (already_formatted), "overwrite" destroys it. "" of fs makes the mount point alone.
+    """
+    # The test driver takes no flags, and has no devices.
+    flags = 0 if c.uri.startswith("test:") else _BUILD_FLAGS[existing]
     with _pool(c, uuid, needs_active=False) as pool:
-        pool.build(0)
+        pool.build(flags)
 
 
 def delete(c: Connection, uuid: str) -> None:

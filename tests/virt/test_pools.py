@@ -1,11 +1,12 @@
 import shutil
 from pathlib import Path
+from uuid import uuid4
 
 import libvirt
 import pytest
 
 from storagemgr.virt import pools
-from storagemgr.virt.connection import Connection
+from storagemgr.virt.connection import Connection, connect
 from storagemgr.virt.errors import VirtError
 
 NO_UUID = "00000000-0000-0000-0000-000000000001"
@@ -213,3 +214,39 @@ def test_every_part_of_a_source_is_read():
     assert config.initiator == "iqn.me"
     config = source("netfs", "<host name='h'/><dir path='/d'/><format type='nfs'/>")
     assert (config.source_dir, config.source_format, config.target_path) == ("/d", "nfs", "/t")
+
+
+def fs_pool(tmp_path: Path, file_system: str) -> tuple[str, Path]:
+    """libvirt takes a file for a device, as far as mount."""
+    device = tmp_path / "device"
+    with device.open("wb") as file:
+        file.truncate(16 * 1024**2)
+    xml = (
+        f"<pool type='fs'><name>{uuid4().hex}</name>"
+        f"<source><device path='{device}'/><format type='{file_system}'/></source>"
+        f"<target><path>{tmp_path}/mnt</path></target></pool>"
+    )
+    return xml, device
+
+
+def test_data_on_the_device_is_kept_unless_it_is_to_be_overwritten(c: Connection, tmp_path: Path):
+    xml, device = fs_pool(tmp_path, "ext4")
+    uuid = pools.define(c, xml)
+    pools.build(c, uuid)
+    assert (tmp_path / "mnt").is_dir()
+    assert not device.read_bytes().strip(b"\0")
+    pools.build(c, uuid, "keep")
+    made = device.read_bytes()
+    assert made[1080:1082] == b"\x53\xef"
+    assert code_of(pools.build, c, uuid, "keep") == "already_formatted"
+    assert device.read_bytes() == made
+    pools.build(c, uuid, "overwrite")
+    assert device.read_bytes() != made
+    pools.undefine(c, uuid)
+
+
+def test_the_test_driver_builds_without_flags():
+    with connect("test:///default") as connection:
+        uuid = pools.define(connection, pools.dir_pool_xml("built", "/srv/built"))
+        pools.build(connection, uuid, "keep")
+        pools.undefine(connection, uuid)
