@@ -1,0 +1,87 @@
+"""A network of the lab's own: a namespace with a bridge. Nothing of it touches the machine's network."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+HOST_ADDRESS = "10.99.0.1"
+NAMESPACES = Path("/run/netns")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Network:
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def exists(self) -> bool:
+        return (NAMESPACES / self.name).exists()
+
+    def create(self) -> None:
+        _run("ip", "netns", "add", self.name)
+        self._ip("link", "set", "lo", "up")
+        self._ip("link", "add", "br0", "type", "bridge")
+        self._ip("address", "add", f"{HOST_ADDRESS}/24", "dev", "br0")
+        self._ip("link", "set", "br0", "up")
+
+    def add_tap(self, name: str) -> None:
+        self._ip("tuntap", "add", name, "mode", "tap")
+        self._ip("link", "set", name, "master", "br0", "up")
+
+    def set_link(self, name: str, state: str) -> None:
+        self._ip("link", "set", name, state)
+
+    def inside(self, *command: str) -> list[str]:
+        return ["nsenter", f"--net={NAMESPACES / self.name}", *command]
+
+    def remove(self) -> None:
+        """Ends what still runs in the namespace (the doors, a guest) and the namespace with its devices."""
+        if not self.exists:
+            return
+        listed = subprocess.run(["ip", "netns", "pids", self.name], capture_output=True, text=True)
+        for pid in map(int, listed.stdout.split()):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        subprocess.run(["ip", "netns", "delete", self.name], capture_output=True)
+
+    def door_on_socket(self, path: Path, address: str, port: int) -> subprocess.Popen[bytes]:
+        path.unlink(missing_ok=True)
+        door = _start(self.inside("socat", f"UNIX-LISTEN:{path},fork,mode=600", f"TCP:{address}:{port}"))
+        _wait_for(path)
+        return door
+
+    def door_on_port(self, own: int, address: str, port: int) -> subprocess.Popen[bytes]:
+        """A process on 127.0.0.1:`own`. It accepts even when nobody answers inside; then it hangs up."""
+        inside = " ".join(self.inside("socat", "STDIO", f"TCP:{address}:{port}"))
+        return _start(["socat", f"TCP-LISTEN:{own},bind=127.0.0.1,fork,reuseaddr", f'EXEC:"{inside}"'])
+
+    def _ip(self, *arguments: str) -> None:
+        _run(*self.inside("ip", *arguments))
+
+
+def _start(command: list[str]) -> subprocess.Popen[bytes]:
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
+
+
+def _wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 10
+    while not path.exists():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{path} did not appear")
+        time.sleep(0.02)
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command)}: {done.stderr.strip()}")
