@@ -1,12 +1,15 @@
 """The transitions of a job. Each is a conditional UPDATE; a caller that gets False has lost the race."""
 
 import logging
+import math
 import os
 import socket
 import threading
+import time
 import uuid
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from django.conf import settings
 from django.db import OperationalError, connection, transaction
@@ -57,11 +60,16 @@ def move(job: Job, *, from_state: str, to_state: str, **fields: Any) -> bool:
 
 
 class Lease(threading.Thread):
-    """Renews the lease while the job's own thread is inside a long libvirt call (C code, the GIL is free)."""
+    """Renews the lease while the job's own thread is inside a long libvirt call (C code, the GIL is free).
 
-    def __init__(self, job: Job) -> None:
+    After `limit_s` seconds it calls `when_over` instead, which does not return.
+    """
+
+    def __init__(self, job: Job, limit_s: float | None, when_over: Callable[[], NoReturn]) -> None:
         super().__init__(name=f"lease of job {job.pk}", daemon=True)
         self.job = job
+        self.over_at = time.monotonic() + limit_s if limit_s else math.inf
+        self.when_over = when_over
         self.is_lost = False
         self._ended = threading.Event()
 
@@ -75,7 +83,9 @@ class Lease(threading.Thread):
 
     def run(self) -> None:
         try:
-            while not self._ended.wait(settings.LEASE / 4):
+            while not self._ended.wait(min(settings.LEASE / 4, max(0, self.over_at - time.monotonic()))):
+                if time.monotonic() >= self.over_at:
+                    self.when_over()
                 until = timezone.now() + timedelta(seconds=settings.LEASE)
                 try:
                     self.is_lost = not update_running(self.job, lease_until=until)

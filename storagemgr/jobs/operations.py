@@ -152,7 +152,9 @@ class Operation:
     typed_word: str = ""  # what is to be typed instead of the name, for Danger.DESTROYS
     is_exclusive: bool = False  # takes the pool's lane alone
     is_quick: bool = False  # the web waits about a second for its end
+    is_limited: bool = False  # given up after JOB_LIMIT: libvirt may wait for ever for a storage that is gone
     is_coalesced: bool = False  # a second one while one waits is the same one
+    is_for_many: bool = False  # can be asked for many rows at once; it has no fields and takes no locks
     applies: Callable[[Any], bool] = lambda target: True  # False: this row does not even show it
     why_off: Callable[[Any], str] = _no_reason  # "" when possible now, else a sentence for people
     effects: Callable[[Any], list[str]] = _no_effects  # what it does on the host, for the confirmation
@@ -183,6 +185,10 @@ def by_slug(noun: str, slug: str) -> Operation | None:
     """The operation behind an address: "pool", "autostart-on" -> pool.autostart_on."""
     operation = REGISTRY.get(f"{noun}.{slug.replace('-', '_')}")
     return operation if operation and operation.slug == slug else None
+
+
+def operations_for_many(noun: str) -> list[Operation]:
+    return [o for o in REGISTRY.values() if o.is_for_many and o.name.startswith(f"{noun}.")]
 
 
 def operations_for(target: models.Model) -> list[Operation]:

@@ -298,5 +298,11 @@ def form_url(operation: Operation, target: Any) -> str:
     return reverse(f"{noun}s:operate", args=[target.pk, operation.slug])
 
 
+def many_url(operation: Operation, query: dict[str, Any]) -> str:
+    """The page that asks for this operation on many rows at once."""
+    noun = operation.name.partition(".")[0]
+    return f"{reverse(f'{noun}s:selected', args=[operation.slug])}?{urlencode(query)}"
+
+
 def again_url(operation: Operation, target: Any, job: Job) -> str:
     return f"{form_url(operation, target)}?{urlencode({'again': job.pk})}"

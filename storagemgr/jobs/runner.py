@@ -1,8 +1,10 @@
 """Runs one job: claim, check again, do, report. The only place that catches every exception."""
 
 import logging
-from typing import Any
+import os
+from typing import Any, NoReturn
 
+from django.conf import settings
 from django.db import OperationalError
 from django.db.models import Q
 from django.utils import timezone
@@ -31,7 +33,7 @@ def run(job_id: int) -> None:
     operation = REGISTRY[job.operation]
     context = Run(job=job, target=None, connect=lambda: connect(job.host.uri))
     try:
-        with Lease(job):
+        with Lease(job, settings.JOB_LIMIT if operation.is_limited else None, lambda: _give_up(job)):
             _perform(operation, context)
         end(job, State.SUCCEEDED)
     except LeaseLost:
@@ -53,6 +55,19 @@ def run(job_id: int) -> None:
         for connection in context.connections:
             connection.close()
         ring_next(job)
+
+
+def _give_up(job: Job) -> NoReturn:
+    """Ends the job and this process: nothing else ends a call of libvirt that hangs. Celery starts a new one."""
+    logger.error("job %s took more than %s s, its worker process ends", job.pk, settings.JOB_LIMIT)
+    end(
+        job,
+        State.FAILED,
+        code="too_slow",
+        text=f"libvirt did not answer within {settings.JOB_LIMIT} seconds.",
+    )
+    ring_next(job)
+    os._exit(1)
 
 
 def _perform(operation: Operation, context: Run) -> None:

@@ -55,7 +55,8 @@ def submit(
                 return waiting
             job = _insert(operation, target, actor, params, key=key, sealed=seal(secrets or {}), batch=batch)
             _audit_asked(operation, job, actor, address)
-            transaction.on_commit(lambda: ring(job))
+            if batch is None or not job.blockers():
+                transaction.on_commit(lambda: ring(job))
             return job
     except IntegrityError:
         # The same key, committed by the other click while this one waited for the lock.

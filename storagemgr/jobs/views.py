@@ -1,6 +1,7 @@
 """Pages of jobs: rows only, libvirt is never asked here."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,9 +21,9 @@ from storagemgr.jobs import filters
 from storagemgr.jobs.lease import move
 from storagemgr.jobs.models import Batch, Job
 from storagemgr.jobs.operations import REGISTRY, by_slug
-from storagemgr.jobs.pages import again_url, for_htmx, operate, see
+from storagemgr.jobs.pages import again_url, for_htmx, many_url, operate, see
 from storagemgr.jobs.runner import ring_next
-from storagemgr.jobs.words import blockers_of, shown
+from storagemgr.jobs.words import ShownJob, blockers_of, shown
 from storagemgr.listing import is_filtered, kept, ordered, page_of, sort_key, take_pinned
 from storagemgr.live import live_page
 
@@ -259,7 +260,15 @@ def batch(request: HttpRequest, pk: int) -> HttpResponse:
         "is_active": any(job.is_active for job in jobs),
         "failed": [row for row in rows if row.job.state == State.FAILED],
     }
+    context["again_url"] = _again_of_batch(context["batch"], context["failed"])
     return live_page(request, "jobs/batch.html", context)
+
+
+def _again_of_batch(batch: Batch, failed: Sequence[ShownJob]) -> str:
+    """Where all that failed can be asked for once more together, "" where that cannot be."""
+    operations = {row.operation for row in failed}
+    operation = operations.pop() if len(operations) == 1 else None
+    return many_url(operation, {"again": batch.pk}) if operation and operation.is_for_many else ""
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

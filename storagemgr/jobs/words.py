@@ -133,6 +133,7 @@ class ShownJob:
             "target_gone",
             "not_permitted_any_more",
             "backing_hidden",
+            "too_slow",
         )
 
     @property

@@ -71,7 +71,7 @@ def test_a_lease_outlives_a_locked_database(ask, pool, monkeypatch, settings):
         return answer
 
     monkeypatch.setattr(lease, "update_running", update)
-    held = lease.Lease(ask("pool.autostart_on", pool))
+    held = lease.Lease(ask("pool.autostart_on", pool), None, lambda: None)
     with held:
         deadline = time.monotonic() + 5
         while held.is_alive() and time.monotonic() < deadline:
