@@ -248,7 +248,8 @@ FIELDS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
         "fs": (DEVICE, replace(FORMAT, label="File system", choices=_FS, initial="auto"), MOUNT_POINT, OPTIONS,
                *_PERMISSIONS, COW),
         "netfs": (
-            HOST, EXPORT, replace(FORMAT, label="Protocol", choices=_NETFS, initial="nfs"),
+            HOST, replace(EXPORT, takes="share"),
+            replace(FORMAT, label="Protocol", choices=_NETFS, initial="nfs"),
             Field("protocol_version", "Version of NFS", "source", "source/protocol/@ver", takes="version",
                   help="Empty: the best that both sides can."),
             MOUNT_POINT, OPTIONS, *_PERMISSIONS,
@@ -325,10 +326,25 @@ def _together(pool_type: str, values: Values) -> list[tuple[str, str]]:
         for name in _ADAPTER_NEEDS.get(values.get("adapter_kind", ""), ()):
             if not values.get(name):
                 found.append((name, f"{next(f.label for f in FIELDS['scsi'] if f.name == name)} is missing."))
-    if (
-        pool_type == "netfs"
-        and values.get("protocol_version")
-        and values.get("format") not in ("nfs", "auto")
-    ):
+    if pool_type == "netfs":
+        found += _of_netfs(values.get("format") or "auto", values)
+    if pool_type == "zfs" and len(values.get("devices") or ()) > 1:
+        found.append(
+            (
+                "devices",
+                "libvirt takes one device here. Make a larger ZFS pool on the host and give its name.",
+            )
+        )
+    return found
+
+
+def _of_netfs(protocol: str, values: Values) -> list[tuple[str, str]]:
+    found = []
+    export = values.get("source_dir") or ""
+    if values.get("protocol_version") and protocol not in ("nfs", "auto"):
         found.append(("protocol_version", "Only NFS has such a version."))
+    if export and protocol in ("nfs", "auto") and not export.startswith("/"):
+        found.append(("source_dir", f"“{export}” is not a path on the server; such a path begins with /."))
+    if protocol == "cifs" and export.startswith("/"):
+        found.append(("source_dir", "The name of an SMB share has no / before it, such as vm or vm/images."))
     return found

@@ -13,6 +13,9 @@ from storagemgr.virt.connection import Connection, translate, translated
 from storagemgr.virt.errors import VirtError
 
 STATES = ("inactive", "building", "running", "degraded", "inaccessible")
+
+# The first libvirt that knows VIR_STORAGE_POOL_DEFINE_VALIDATE: 7.7.0.
+_VALIDATES = 7_007_000
 Existing = Literal["", "keep", "overwrite"]
 _BUILD_FLAGS: dict[Existing, int] = {
     "": libvirt.VIR_STORAGE_POOL_BUILD_NEW,
@@ -130,6 +133,12 @@ def read_config(c: Connection, uuid: str) -> PoolConfig:
     return parse_config(xml)
 
 
+def read_running_xml(c: Connection, uuid: str) -> str:
+    """How a pool is now, which for a running one can differ from how it starts the next time."""
+    with translated():
+        return str(c.raw.storagePoolLookupByUUIDString(uuid).XMLDesc(0))
+
+
 def parse_config(xml: str) -> PoolConfig:
     root = etree.fromstring(xml.encode())
     source = root.find("source")
@@ -220,10 +229,24 @@ def undefine(c: Connection, uuid: str) -> None:
         pool.undefine()
 
 
-def define(c: Connection, xml: str) -> str:
-    """virStoragePoolDefineXML: the UUID of the pool, which replaces one of the same name and UUID."""
+def define(c: Connection, xml: str, *, validate: bool = True) -> str:
+    """virStoragePoolDefineXML: the UUID of the pool, which replaces one of the same name and UUID.
+
+    `validate`: the daemon checks the XML by its own schema first (libvirt 7.7 and later; xml_invalid).
+    """
     try:
-        return str(c.raw.storagePoolDefineXML(xml, 0).UUIDString())
+        known = validate and c.raw.getLibVersion() >= _VALIDATES
+        flags = libvirt.VIR_STORAGE_POOL_DEFINE_VALIDATE if known else 0
+        return str(c.raw.storagePoolDefineXML(xml, flags).UUIDString())
+    except libvirt.libvirtError as error:
+        raise _define_error(c, translate(error), xml) from error
+
+
+def create_transient(c: Connection, xml: str, *, build: bool = False) -> str:
+    """virStoragePoolCreateXML: the UUID of a pool that runs at once and is forgotten when it stops."""
+    flags = libvirt.VIR_STORAGE_POOL_CREATE_WITH_BUILD if build else 0
+    try:
+        return str(c.raw.storagePoolCreateXML(xml, flags).UUIDString())
     except libvirt.libvirtError as error:
         raise _define_error(c, translate(error), xml) from error
 
@@ -264,6 +287,11 @@ def explained(
 
 def _define_error(c: Connection, error: VirtError, xml: str) -> VirtError:
     """Number 9 is either a name that is taken or a source that another pool has; the name is looked up."""
+    if error.number == libvirt.VIR_ERR_XML_INVALID_SCHEMA:
+        # The schema is asked before the name, and says less about it.
+        name = etree.fromstring(xml.encode()).findtext("name", "")
+        code = "bad_name" if "/" in name or "\n" in name else error.code
+        return VirtError(code, error.detail, number=error.number, domain=error.domain)
     if error.number != libvirt.VIR_ERR_OPERATION_FAILED or error.code != "unknown":
         return error
     root = etree.fromstring(xml.encode())

@@ -1,0 +1,72 @@
+"""Passwords of pools as secrets of libvirt on the host: private, so that nobody reads one back."""
+
+import libvirt
+from lxml import etree
+
+from storagemgr.virt.connection import Connection, translate, translated
+from storagemgr.virt.errors import VirtError
+from storagemgr.virt.pool_guard import USAGE_PREFIX, own_secret
+
+_USAGES = {"iscsi": libvirt.VIR_SECRET_USAGE_TYPE_ISCSI, "ceph": libvirt.VIR_SECRET_USAGE_TYPE_CEPH}
+
+
+def usage_id(pool_uuid: str) -> str:
+    return USAGE_PREFIX + pool_uuid
+
+
+def put_secret(
+    c: Connection, *, usage_type: str, usage_id: str, value: str, uuid: str | None = None, pool_name: str = ""
+) -> str:
+    """The UUID of the secret that `usage_id` has or gets, with this value: usage_id(pool.uuid) is the way to one each.
+
+    Raises VirtError, in which the value never stands; libvirt's limit is 64 KiB.
+    """
+    found = find_secret(c, usage_type, usage_id)
+    uuid = found or uuid or own_secret(usage_id.removeprefix(USAGE_PREFIX))
+    xml = _secret_xml(uuid, usage_type, usage_id, pool_name)
+    with translated():
+        secret = c.raw.secretDefineXML(xml, 0)
+    try:
+        secret.setValue(value.encode(), 0)
+    except libvirt.libvirtError as error:
+        failed = translate(error)
+    else:
+        return str(secret.UUIDString())
+    if not found:
+        forget_secret(c, uuid)
+    raise failed
+
+
+def find_secret(c: Connection, usage_type: str, usage_id: str) -> str | None:
+    """Its UUID; None where the host has none of this usage."""
+    try:
+        return str(c.raw.secretLookupByUsage(_USAGES[usage_type], usage_id).UUIDString())
+    except libvirt.libvirtError as error:
+        if error.get_error_code() == libvirt.VIR_ERR_NO_SECRET:
+            return None
+        raise translate(error) from error
+
+
+def forget_secret(c: Connection, uuid: str) -> None:
+    """virSecretUndefine, if it is one of ours; one that is gone already is fine."""
+    try:
+        secret = c.raw.secretLookupByUUIDString(uuid)
+        if not secret.usageID().startswith(USAGE_PREFIX):
+            raise VirtError("denied", f"The secret {uuid} was not made here, so it is not deleted here.")
+        secret.undefine()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_NO_SECRET:
+            raise translate(error) from error
+
+
+def _secret_xml(uuid: str, usage_type: str, usage_id: str, pool_name: str) -> str:
+    secret = etree.Element("secret", ephemeral="no", private="yes")
+    try:
+        etree.SubElement(secret, "uuid").text = uuid
+        words = f"storagemgr: password of the pool {pool_name or usage_id.removeprefix(USAGE_PREFIX)}"
+        etree.SubElement(secret, "description").text = words
+        usage = etree.SubElement(secret, "usage", type=usage_type)
+        etree.SubElement(usage, "target" if usage_type == "iscsi" else "name").text = usage_id
+    except ValueError as error:
+        raise VirtError("bad_name", f"{usage_id!r} cannot be written as XML.") from error
+    return etree.tostring(secret, encoding="unicode")
