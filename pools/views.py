@@ -7,7 +7,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from pools import attention, filters
+from pools import attention, bulk, filters
 from pools.capacity import FleetSpace
 from pools.models import Pool
 from pools.rows import LISTED, rows_of
@@ -58,6 +58,8 @@ def fleet(request: HttpRequest) -> HttpResponse:
         "notices": found[:NOTICES_SHOWN],
         "notice_count": len(found),
         "hosts": [] if known else list(Host.objects.visible_to(request.user)),
+        "for_many": (for_many := bulk.offered_to(request.user)),
+        "is_choosable": bool(for_many),
         "sees_all": scope(request.user, "pool.view").everything,
     }
     return live_page(request, "pools/fleet.html", context)

@@ -96,7 +96,30 @@
       if (aloud) say(element.dataset.say);
     }
   };
-  document.addEventListener("htmx:after:swap", () => sayNew(true));
+  document.addEventListener("htmx:after:swap", () => {
+    sayNew(true);
+    showChosen();
+  });
+
+  // ---- Choosing rows: the box in the head of a table stands for all boxes below it.
+  const boxesOf = (element) => [...element.closest("form").querySelectorAll("tbody .sm-sel input")];
+  const showChosen = () => {
+    for (const head of all("input[data-choose-all]")) {
+      const boxes = boxesOf(head);
+      const ticked = boxes.filter((box) => box.checked).length;
+      head.checked = ticked > 0 && ticked === boxes.length;
+      head.indeterminate = ticked > 0 && ticked < boxes.length;
+    }
+  };
+  const chooseAll = (element, on) => {
+    for (const box of boxesOf(element)) box.checked = on;
+    showChosen();
+  };
+  document.addEventListener("change", (event) => {
+    if (event.target.matches("input[data-choose-all]")) chooseAll(event.target, event.target.checked);
+    else if (event.target.closest(".sm-sel")) showChosen();
+  });
+  document.addEventListener("reset", () => setTimeout(showChosen));
 
   // ---- Menus, copy, keys
   const closeMenus = (except) => {
@@ -111,6 +134,8 @@
       const copying = navigator.clipboard?.writeText(one(copy.dataset.copy).textContent) ?? Promise.reject();
       copying.then(() => say("Copied."), () => say("The browser did not let this page copy."));
     }
+    const every = event.target.closest("button[data-choose-all]");
+    if (every) chooseAll(every, true);
     const toggle = event.target.closest("[data-slash]");
     if (toggle) {
       localStorage.setItem("slash", slashIsOn() ? "off" : "on");
@@ -141,6 +166,7 @@
   });
   document.addEventListener("DOMContentLoaded", () => {
     sayNew(false);
+    showChosen();
     showSlash();
   });
 })();

@@ -25,6 +25,7 @@ TABLE = {
     "account_set_password": SIGNED_IN,
     "theme": ANYONE,
     "pools:fleet": SIGNED_IN,
+    "pools:selected": SIGNED_IN,
     "volumes:all": SIGNED_IN,
     "jobs:list": SIGNED_IN,
     "jobs:strip": SIGNED_IN,
@@ -43,6 +44,8 @@ TABLE = {
     "volumes:operate": ("operation", "volume"),
     "hosts:operate": ("operation", "host"),
 }
+# What else the address takes.
+ARGUMENTS = {"pools:selected": {"slug": "stop"}}
 POST_ONLY = {"jobs:acknowledge", "jobs:cancel", "jobs:give_up"}
 
 
@@ -95,6 +98,7 @@ def test_the_table_is_complete():
 def test_without_signing_in_there_is_only_the_door(client, things, name):
     row = TABLE[name]
     arguments = {} if row == SIGNED_IN else {"pk": things[row[1]].pk}
+    arguments |= ARGUMENTS.get(name, {})
     if name.endswith(":operate"):
         arguments["slug"] = "refresh"
     for method in (client.get, client.post):
@@ -106,7 +110,7 @@ def test_without_signing_in_there_is_only_the_door(client, things, name):
 @pytest.mark.parametrize("name", sorted(name for name, row in TABLE.items() if row == SIGNED_IN))
 def test_pages_of_lists_are_for_all_who_are_signed_in(client, things, name):
     for user in everyone():
-        assert ask(client, user, name, reverse(name)).status_code in (200, 302)
+        assert ask(client, user, name, reverse(name, kwargs=ARGUMENTS.get(name))).status_code in (200, 302)
 
 
 @pytest.mark.parametrize("name", sorted(n for n, row in TABLE.items() if row[0] in ROLES))
