@@ -77,6 +77,22 @@ def is_blank(part: bytes) -> bool:
     return not part.strip(b"\0")
 
 
+@dataclass(frozen=True)
+class Finding:
+    """`blank`: nothing but zeros where things of that kind begin and end. `text`: one line for people."""
+
+    blank: bool
+    signatures: tuple[Signature, ...]
+    text: str
+
+
+def examine(head: bytes, tail: bytes = b"") -> Finding:
+    found = tuple(recognise(head, tail))
+    blank = is_blank(head) and is_blank(tail)
+    known = "; ".join(signature.text for signature in found)
+    return Finding(blank, found, known or ("empty" if blank else "data of an unknown kind"))
+
+
 def _simple(head: bytes, _tail: bytes) -> Iterator[Signature]:
     for entry in _MAGICS:
         if head.startswith(entry.magic, entry.offset):
