@@ -107,7 +107,7 @@ def _put(root: Element, field: Field, values: Values) -> None:
         path, attribute = _place(field)
         _put_text(root, path, attribute, value)
         if field.where == "source/name":
-            _follow_name(root, value)
+            follow_name(root)
 
 
 def _place(field: Field) -> tuple[str, str]:
@@ -151,11 +151,12 @@ def _take_away(element: Element, attribute: str) -> None:
         element = parent
 
 
-def _follow_name(root: Element, name: str) -> None:
-    """libvirt itself sets the path of these two by the name of the source."""
+def follow_name(root: Element) -> None:
+    """libvirt sets the path of two types by the name of the source, whatever stands there."""
     base = {"logical": "/dev/", "zfs": "/dev/zvol/"}.get(root.get("type", ""))
-    if base and name:
-        need(root, "target/path").text = base + name
+    path = root.find("target/path")
+    if base and path is not None:
+        path.text = base + (root.findtext("source/name") or root.findtext("name") or "")
 
 
 # Elements that stand once for each line of a field.
@@ -279,8 +280,10 @@ def _put_adapter(root: Element, values: Values) -> None:
     if not kind:
         _remove_at(root, "source/adapter")
         return
+    new = root.find("source/adapter") is None
     adapter = need(root, "source/adapter")
-    adapter.set("type", "fc_host" if kind == "fc_host" else "scsi_host")
+    if new or _kind(adapter) != kind:
+        adapter.set("type", "fc_host" if kind == "fc_host" else "scsi_host")
     _set(adapter, "name", values.get("adapter_name") if kind == "scsi_host" else "")
     for name in ("parent", "managed", "wwnn", "wwpn"):
         _set(adapter, name, values.get(name) if kind == "fc_host" else "")

@@ -18,7 +18,7 @@ from storagemgr.virt.pool_guard import check as check
 from storagemgr.virt.pool_guard import own_secret as own_secret
 from storagemgr.virt.pool_guard import parse as parse
 from storagemgr.virt.pool_guard import schema_problems as schema_problems
-from storagemgr.virt.pool_places import NAMESPACES, need, put_values, values_at
+from storagemgr.virt.pool_places import NAMESPACES, follow_name, need, put_values, values_at
 
 
 def build(pool_type: str, name: str, uuid: str, values: Values) -> str:
@@ -32,11 +32,12 @@ def build(pool_type: str, name: str, uuid: str, values: Values) -> str:
             etree.SubElement(root, "uuid").text = uuid
     except ValueError as error:
         raise VirtError("bad_name", f"{name!r} cannot be written as XML.") from error
-    for part in ("source",) if pool_type in _NO_TARGET else ("source", "target"):
-        need(root, part)
+    source = need(root, "source")
+    if pool_type not in _NO_TARGET:
+        need(root, "target/path")
+    follow_name(root)
     put_values(root, values)
-    source = root.find("source")
-    if source is not None and not len(source):
+    if not len(source):
         root.remove(source)
     etree.indent(root)
     return etree.tostring(root, encoding="unicode") + "\n"

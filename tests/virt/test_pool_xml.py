@@ -5,7 +5,8 @@ from uuid import uuid4
 import pytest
 
 from storagemgr.virt import pool_xml, pools
-from storagemgr.virt.connection import connect
+from storagemgr.virt.connection import Connection, connect
+from storagemgr.virt.errors import VirtError
 from storagemgr.virt.pool_fields import FIELDS, problems
 
 IQN = "iqn.2026-01.com.example:disks"
@@ -64,6 +65,14 @@ CASES = [
     ("netfs", MINIMAL["netfs"] | {"format": "cifs", "source_dir": "vm/images"}),
     ("netfs", MINIMAL["netfs"] | {"format": "glusterfs", "source_dir": "/vms"}),
 ]
+# What libvirt adds to a definition.
+DEFAULTS = {
+    "fs": {"format": "auto"},
+    "netfs": {"format": "auto"},
+    "logical": {"format": "lvm2"},
+    "disk": {"format": "unknown"},
+    "gluster": {"source_dir": "/"},
+}
 
 
 def said(xml: str) -> dict:
@@ -92,3 +101,22 @@ def test_libvirt_takes_what_is_built_and_changes_nothing(pool_type, values):
         # The test driver reads no namespaces.
         lines = dict.fromkeys({"mount_options", "settings"} & pool_xml.values_of(xml).keys(), [])
         assert pool_xml.same(pool_xml.edited(xml, lines), config.xml)
+
+
+@pytest.mark.parametrize(("pool_type", "values"), CASES)
+def test_a_daemon_validates_what_is_built_and_what_it_says_itself(c: Connection, pool_type, values):
+    xml = pool_xml.build(pool_type, f"p{uuid4().hex[:8]}", str(uuid4()), values)
+    if not c.facts().pool_types[pool_type]:
+        with pytest.raises(VirtError) as caught:
+            pools.define(c, xml)
+        assert "missing backend" in caught.value.detail
+        return
+    uuid = pools.define(c, xml)
+    try:
+        says = pools.read_config(c, uuid).xml
+        assert pool_xml.same(xml, says), pool_xml.differences(xml, says)
+        assert said(says) == DEFAULTS.get(pool_type, {}) | said(xml)
+        assert pools.define(c, pool_xml.edited(says, pool_xml.values_of(says))) == uuid
+        assert pools.read_config(c, uuid).xml == says
+    finally:
+        pools.undefine(c, uuid)

@@ -1,0 +1,153 @@
+"""Edits of pool XML by form keep all that no field knows: over the files in corpus/."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from lxml import etree
+
+from storagemgr.virt import pool_xml, pools
+from storagemgr.virt.connection import connect
+from storagemgr.virt.errors import VirtError
+from storagemgr.virt.pool_fields import FIELDS, fields_of
+
+CORPUS = {path.stem: path.read_text() for path in sorted((Path(__file__).parent / "corpus").glob("*.xml"))}
+EACH = pytest.mark.parametrize("name", CORPUS)
+
+FS = "{http://libvirt.org/schemas/storagepool/fs/1.0}"
+RBD = "{http://libvirt.org/schemas/storagepool/rbd/1.0}"
+PLACES = {
+    "mount_options": (f"{FS}mount_opts",),
+    "settings": (f"{RBD}config_opts",),
+    "monitors": ("source/host",),
+    "devices": ("source/device",),
+    "auth_user": ("source/auth",),
+    "source_name": ("source/name", "target/path"),
+}
+ADAPTER = ("source/adapter",)
+OTHER_WORDS = {
+    "source_dir": "/other",
+    "device": "/dev/other",
+    "target_iqn": "iqn.2026-02.com.example:other",
+    "initiator": "iqn.2026-02.com.example:me",
+    "target_path": "/dev/disk/by-other",
+    "source_port": "1234",
+    "mode": "0755",
+    "owner": "1",
+    "group": "2",
+    "protocol_version": "3",
+    "parent_address": "0001:02:03.4",
+    "unique_id": "7",
+    "monitors": ["first", "second:1"],
+    "settings": ["a=1", "b=2"],
+}
+
+
+def canonical(xml: str) -> str:
+    return etree.tostring(etree.fromstring(xml.encode()), method="c14n", with_comments=True).decode()
+
+
+def leaves(xml: str) -> Counter:
+    """Everything that a document says: texts, attributes, empty elements and comments, with their place."""
+    found: Counter = Counter()
+
+    def walk(element, above):
+        if not isinstance(element.tag, str):
+            found[above, str(element.text)] += 1
+            return
+        here = f"{above}/{element.tag}".lstrip("/")
+        for attribute, value in element.attrib.items():
+            found[f"{here}/@{attribute}", value] += 1
+        found[here, (element.text or "").strip()] += 1
+        for child in element:
+            walk(child, here)
+
+    for child in etree.fromstring(xml.encode()):
+        walk(child, "")
+    return found
+
+
+def changed_places(before: str, after: str) -> set[str]:
+    a, b = leaves(before), leaves(after)
+    return {place for place, _ in ((a - b) + (b - a))}
+
+
+def other(field, now):
+    """A value that is right and is not `now`, nor what libvirt takes for nothing."""
+    if field.kind == "choice":
+        return next(value for value, _ in reversed(field.choices) if value not in ("", now))
+    return OTHER_WORDS.get(field.name, ["other1", "other2"] if field.kind == "lines" else "other")
+
+
+def fields_to_change():
+    for name, xml in CORPUS.items():
+        for field in fields_of(pools.parse_config(xml).type):
+            if field.kind != "secret" and len(field.choices) != 1:
+                yield pytest.param(xml, field, id=f"{name}-{field.name}")
+
+
+def allowed(field) -> tuple[str, ...]:
+    if field.name in ("wwnn", "wwpn", "parent", "managed", "unique_id") or field.name.startswith(
+        ("adapter", "parent_a")
+    ):
+        return ADAPTER
+    return PLACES.get(field.name, (field.where,))
+
+
+def belongs(place: str, field) -> bool:
+    """A place of the field, or one of the elements around it, which come and go with it."""
+    return any(place.startswith(own) or own.startswith(place + "/") for own in allowed(field))
+
+
+def test_there_are_three_or_more_of_each_type():
+    counts = Counter(pools.parse_config(xml).type for xml in CORPUS.values())
+    assert counts.keys() == FIELDS.keys()
+    assert min(counts.values()) >= 3
+
+
+@EACH
+def test_an_edit_that_changes_nothing_changes_nothing(name):
+    xml = CORPUS[name]
+    after = pool_xml.edited(xml, pool_xml.values_of(xml))
+    assert canonical(after) == canonical(xml)
+    assert [c.text for c in etree.fromstring(after.encode()).getroottree().xpath("/comment()")] == [
+        c.text for c in etree.fromstring(xml.encode()).getroottree().xpath("/comment()")
+    ]
+    assert pool_xml.differences(xml, after) == []
+    assert pool_xml.same(xml, after)
+
+
+@pytest.mark.parametrize(("xml", "field"), fields_to_change())
+def test_a_changed_field_changes_its_place_only(xml, field):
+    values = pool_xml.values_of(xml)
+    new = other(field, values[field.name])
+    after = pool_xml.edited(xml, values | {field.name: new})
+    now = pool_xml.values_of(after)
+    if allowed(field) != ADAPTER:
+        secret = {"auth_secret"} if field.name == "auth_user" else set()
+        changed = {key for key in now if now[key] != values[key]} - secret
+        assert (changed, now[field.name]) == ({field.name}, new)
+    assert {place for place in changed_places(xml, after) if not belongs(place, field)} == set()
+    assert not pool_xml.same(xml, after) or now == values
+
+
+@pytest.mark.parametrize(("xml", "field"), fields_to_change())
+def test_a_removed_field_takes_its_element_only(xml, field):
+    values = pool_xml.values_of(xml)
+    after = pool_xml.edited(xml, values | {field.name: [] if field.kind == "lines" else ""})
+    if xml.count("<host") == 1 or field.name != "source_host":
+        assert not pool_xml.values_of(after)[field.name] or allowed(field) == ADAPTER
+    assert {place for place in changed_places(xml, after) if not belongs(place, field)} == set()
+    if not values[field.name]:
+        assert canonical(after) == canonical(xml)
+
+
+@pytest.mark.parametrize(("xml", "field"), fields_to_change())
+def test_a_change_taken_back_leaves_the_document_as_it_was(xml, field):
+    """Where the field had a value: a first value may come with elements around it."""
+    values = pool_xml.values_of(xml)
+    if not values[field.name] or field.kind == "lines" or field.name == "adapter_kind":
+        return
+    there = pool_xml.edited(xml, {field.name: other(field, values[field.name])})
+    back = pool_xml.edited(there, {field.name: values[field.name]})
+    assert canonical(back) == canonical(xml)
