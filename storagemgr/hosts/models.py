@@ -2,7 +2,8 @@ from django.db import models
 from django.urls import reverse
 
 from storagemgr.access.scopes import ScopedQuerySet
-from storagemgr.virt.addresses import local_uri
+from storagemgr.virt.addresses import PORTS, local_uri, remote_uri
+from storagemgr.virt.ssh import HostKey, host_key
 
 
 class HostQuerySet(ScopedQuerySet):
@@ -22,10 +23,30 @@ class Host(models.Model):
         DOWN = "down", "Down"
         SILENT = "silent", "Not answering"
 
+    class Transport(models.TextChoices):
+        SSH = "ssh", "SSH"
+        TLS = "tls", "TLS"
+        TCP = "tcp", "Plain TCP"
+        LOCAL = "local", "This machine"
+
+    class Mode(models.TextChoices):
+        SYSTEM = "system", "The system's libvirt"
+        SESSION = "session", "The account's own libvirt"
+
     name = models.CharField(max_length=128, unique=True)
-    transport = models.CharField(max_length=16, default="local")
-    mode = models.CharField(max_length=16, default="system")
+    note = models.TextField(blank=True)
+    transport = models.CharField(max_length=16, choices=Transport, default=Transport.LOCAL)
+    address = models.CharField(max_length=253, blank=True)
+    port = models.PositiveIntegerField(null=True)
+    username = models.CharField(max_length=32, blank=True)
+    mode = models.CharField(max_length=16, choices=Mode, default=Mode.SYSTEM)
     socket = models.CharField(max_length=255, blank=True)
+    # The SSH key that a person compared and confirmed, and the one that the host showed when last looked at.
+    confirmed_key = models.TextField(blank=True)
+    confirmed_at = models.DateTimeField(null=True)
+    confirmed_by = models.CharField(max_length=150, blank=True)
+    shown_key = models.TextField(blank=True)
+    shown_key_at = models.DateTimeField(null=True)
     is_embedded = models.BooleanField(default=False)
     examples_made_at = models.DateTimeField(null=True)
 
@@ -65,7 +86,33 @@ class Host(models.Model):
 
     @property
     def uri(self) -> str:
-        return local_uri(self.mode, self.socket)
+        """As a person may give it to virsh. What we connect with says in addition how (see reaching.py)."""
+        if self.transport == self.Transport.LOCAL:
+            return local_uri(self.mode, self.socket)
+        return remote_uri(
+            self.transport, self.address, port=self.port, username=self.username, mode=self.mode
+        )
+
+    @property
+    def port_number(self) -> int:
+        return self.port or PORTS[self.transport]
+
+    @property
+    def key(self) -> HostKey | None:
+        return host_key(self.confirmed_key)
+
+    @property
+    def key_shown(self) -> HostKey | None:
+        return host_key(self.shown_key)
+
+    @property
+    def needs_key(self) -> bool:
+        """Not connected to until a person has confirmed its key."""
+        return self.transport == self.Transport.SSH and not self.confirmed_key
+
+    @property
+    def has_other_key(self) -> bool:
+        return bool(self.confirmed_key and self.error_code == "host_key_changed")
 
     @property
     def answers(self) -> bool:

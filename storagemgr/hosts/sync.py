@@ -1,6 +1,7 @@
 """Reading a host: whose turn it is, whether it answers, and what it is."""
 
 import os
+import threading
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -10,16 +11,26 @@ from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
-from storagemgr.hosts import calls
+from storagemgr.hosts import calls, reaching
 from storagemgr.hosts.models import Host, HostQuerySet
-from storagemgr.virt.connection import Connection, HostFacts, connect
+from storagemgr.virt.connection import Connection, HostFacts
 from storagemgr.virt.errors import VirtError
 
 T = TypeVar("T")
 State = Host.State
 
 ANSWER_S = 5.0
+# A login over ssh may wait for a resolver on the host; what is only silent ends earlier, by ssh's own limit.
+LOGIN_S = 12.0
 LONGEST_PAUSE_S = 10
+# Waiting for nobody's answer holds a worker each time; and a login that is refused too often gets us banned.
+PAUSE_OF_SILENCE_S, PAUSE_FOR_PEOPLE_S = 30, 60
+SILENCE = ("connect_timeout", "no_route", "not_answering")
+FOR_PEOPLE = (
+    *("auth_failed", "denied", "key_refused", "host_key_changed", "host_key_unknown", "cert_refused"),
+    *("cert_missing", "own_cert_invalid", "cert_untrusted", "cert_expired", "cert_name"),
+    *("tcp_not_allowed", "address_not_allowed", "helper_missing", "helper_failed", "wrong_mode"),
+)
 READER_GONE = timedelta(seconds=60)
 FACTS_PERIOD = timedelta(minutes=10)
 # The tick comes about when a host is due; without this every second one would be a moment early.
@@ -51,7 +62,13 @@ def release(host: Host, pause_s: float) -> None:
 
 
 def pause_s(host: Host) -> float:
-    return min(2 * 2**host.failures, LONGEST_PAUSE_S) if host.failures else settings.READ_PERIOD
+    if host.needs_key and host.shown_key or host.error_code in FOR_PEOPLE:
+        return PAUSE_FOR_PEOPLE_S
+    if not host.failures:
+        return settings.READ_PERIOD
+    is_remote = host.transport != Host.Transport.LOCAL
+    longest = PAUSE_OF_SILENCE_S if is_remote and host.error_code in SILENCE else LONGEST_PAUSE_S
+    return min(2 * 2**host.failures, longest)
 
 
 @dataclass
@@ -98,32 +115,70 @@ def reach(host: Host) -> Connection | None:
     # Seen since: another process reached it, and our old call hangs for a reason of its own.
     if silent_since and (host.seen_at is None or host.seen_at < silent_since):
         return None
+    if host.needs_key:
+        _learn_key(host)
+        return None
     cached = _connections.pop(place, None)
+    if cached is None:
+        _close_strangers()
+    is_login = cached is None and host.transport != Host.Transport.LOCAL
     try:
         connection = calls.within(
-            ANSWER_S, key, lambda: _knock(cached, host.uri), lambda late: _late(host, late)
+            LOGIN_S if is_login else ANSWER_S,
+            key,
+            lambda: _knock(cached, host),
+            lambda late: _late(host, late),
         )
     except calls.Overdue:
         _write_failure(host, State.SILENT, "not_answering", "")
         return None
     except VirtError as error:
         _write_failure(host, State.DOWN, error.code, error.detail)
+        if error.code == "host_key_changed":
+            _learn_key(host)
         return None
     _connections[place] = connection
     _write_answer(host)
     return connection
 
 
-def _knock(cached: Connection | None, uri: str) -> Connection:
+def _knock(cached: Connection | None, host: Host) -> Connection:
     if cached is not None and cached.alive:
         try:
             cached.ping()
             return cached
         except VirtError:
             cached.close()
-    connection = connect(uri)
+    connection = reaching.open_host(host)
     connection.ping()
     return connection
+
+
+def _learn_key(host: Host) -> None:
+    """Write down which key an SSH host shows, for a person to confirm."""
+    try:
+        shown = calls.within(
+            LOGIN_S, ("host", host.pk), lambda: reaching.look_at_key(host), lambda late: _late(host, None)
+        )
+    except (calls.Overdue, VirtError) as error:
+        # Of a host with another key it is known already what is wrong.
+        if host.needs_key and isinstance(error, VirtError):
+            _write_failure(host, State.DOWN, error.code, error.detail)
+        elif host.needs_key:
+            _write_failure(host, State.SILENT, "not_answering", "")
+        return
+    reaching.remember_key(host, shown)
+    if host.needs_key:
+        host.failures = 0
+        _write_state(host, State.UNKNOWN, "", "")
+
+
+def _close_strangers() -> None:
+    """Connections to where no host is any more: it was removed, or has another address."""
+    known = {(os.getpid(), host.uri) for host in Host.objects.all()}
+    for place in _connections.keys() - known:
+        # The goodbye waits for the daemon's.
+        threading.Thread(target=_connections.pop(place).close, daemon=True).start()
 
 
 def _late(host: Host, connection: Connection | None) -> None:

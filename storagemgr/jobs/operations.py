@@ -155,6 +155,7 @@ class Operation:
     is_limited: bool = False  # given up after JOB_LIMIT: libvirt may wait for ever for a storage that is gone
     is_coalesced: bool = False  # a second one while one waits is the same one
     is_for_many: bool = False  # can be asked for many rows at once; it has no fields and takes no locks
+    tests_the_way: bool = False  # opens its connections itself, step by step, and changes nothing on the host
     applies: Callable[[Any], bool] = lambda target: True  # False: this row does not even show it
     why_off: Callable[[Any], str] = _no_reason  # "" when possible now, else a sentence for people
     effects: Callable[[Any], list[str]] = _no_effects  # what it does on the host, for the confirmation

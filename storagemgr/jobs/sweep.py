@@ -6,12 +6,12 @@ from datetime import datetime, timedelta
 from django.db.models import Q
 from django.utils import timezone
 
+from storagemgr.hosts.reaching import open_in_time
 from storagemgr.jobs.lease import move
 from storagemgr.jobs.models import SCHEDULE, Job
 from storagemgr.jobs.operations import REGISTRY, Finding, Run
 from storagemgr.jobs.runner import end, ring_next
 from storagemgr.jobs.submit import ring
-from storagemgr.virt.connection import connect
 from storagemgr.virt.errors import VirtError
 
 logger = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def _look(job: Job) -> Finding:
         )
     if operation is None or operation.settle is None:
         return Finding(State.FAILED, "How it ended is not known; look at the pool.", "end_unknown")
-    context = Run(job=job, target=operation.find(job), connect=lambda: connect(job.host.uri))
+    context = Run(job=job, target=operation.find(job), connect=lambda: open_in_time(job.host))
     try:
         return operation.settle(context)
     except VirtError as error:

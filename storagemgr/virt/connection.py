@@ -21,6 +21,7 @@ from lxml import etree
 from storagemgr.virt import daemon_process
 from storagemgr.virt.addresses import local_uri as local_uri
 from storagemgr.virt.errors import VirtError, classify, command_words
+from storagemgr.virt.opening import explained
 
 KEEPALIVE_INTERVAL_S = 5
 KEEPALIVE_COUNT = 3
@@ -106,6 +107,20 @@ class Connection:
                 pool_types=_pool_types(self.raw),
             )
 
+    def check_rights(self) -> None:
+        """VirtError denied when this connection may only look.
+
+        Asks to find the sources of a type that has none. The right to find sources is looked at first: read-only
+        connections are refused with 29 and accounts without connect.detect_storage_pools with 88; all others get
+        3, "does not support source discovery" (measured, libvirt 9.0). Nothing is run on the host for it.
+        """
+        try:
+            with translated():
+                self.raw.findStoragePoolSources("dir", None)
+        except VirtError as error:
+            if error.code != "no_support":
+                raise
+
     def daemon_id(self) -> str | None:
         """Names the running process of the daemon that serves storage; another value = it restarted.
 
@@ -121,7 +136,7 @@ def connect(uri: str, *, keepalive: bool = True) -> Connection:
     try:
         raw = libvirt.open(uri)
     except libvirt.libvirtError as error:
-        raise _unreachable(translate(error)) from error
+        raise explained(uri, translate(error), error.get_int1()) from error
     connection = Connection(raw, uri)
     try:
         if keepalive:
@@ -129,14 +144,8 @@ def connect(uri: str, *, keepalive: bool = True) -> Connection:
     except libvirt.libvirtError as error:
         if translate(error).code != "no_support":
             connection.close()
-            raise _unreachable(translate(error)) from error
+            raise explained(uri, translate(error), error.get_int1()) from error
     return connection
-
-
-def _unreachable(error: VirtError) -> VirtError:
-    if error.code in ("auth_failed", "denied"):
-        return error
-    return VirtError("host_unreachable", error.detail, number=error.number, domain=error.domain)
 
 
 class _EventLoop:

@@ -95,7 +95,7 @@ def test_a_daemon_that_is_gone_makes_the_host_down_until_it_is_back(db, own_daem
     assert read_host(host).state == "up"
     own_daemon.kill()
     down = read_host(host)
-    assert (down.state, down.error_code, down.failures) == ("down", "host_unreachable", 1)
+    assert (down.state, down.error_code, down.failures) == ("down", "daemon_stopped", 1)
     assert down.error_text
     assert down.next_read_at > timezone.now() + timedelta(seconds=3)
     again = read_host(host)
