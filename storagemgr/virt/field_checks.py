@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from ipaddress import IPv6Address
 from types import MappingProxyType
 from typing import Any
 
@@ -13,9 +14,20 @@ def _matches(pattern: str, what: str) -> Any:
     return lambda value: "" if compiled.fullmatch(value) else f"“{value}” is not {what}."
 
 
-_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
-_HOST = rf"(?:{_LABEL}(?:\.{_LABEL}){{0,20}}\.?|\[?[0-9A-Fa-f:]{{2,39}}(?:%[A-Za-z0-9]+)?\]?)"
+# As libvirt's schema has it: no _, though some networks have such names.
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_host = _matches(rf"{_LABEL}(?:\.{_LABEL}){{0,20}}\.?", "the name or address of a host")
+_PART = r"[A-Za-z0-9_.:-]*"
 _port = _matches(r"[1-9][0-9]{0,4}", "a port, which is a number from 1 to 65535")
+
+
+def _check_host(value: str) -> str:
+    if ":" not in value:
+        return str(_host(value))
+    try:
+        return "A zone (%) is not possible here." if IPv6Address(value).scope_id else ""
+    except ValueError:
+        return f"“{value}” is not an IPv6 address; such an address stands here without [ ] and port."
 
 
 def _check_port(value: str) -> str:
@@ -23,13 +35,15 @@ def _check_port(value: str) -> str:
 
 
 def _check_monitor(value: str) -> str:
-    """ "ceph1", "ceph1:6789", "[fd00::1]:6789"."""
-    host, _, port = (
-        value.rpartition(":") if re.fullmatch(r"(?:[^:]+|\[[^\]]+\]):[^:]*", value) else (value, "", "")
-    )
-    if wrong := CHECKS["host"](host or value):
-        return str(wrong)
-    return _check_port(port) if port else ""
+    """ "ceph1", "ceph1:6789", "fd00::1", "[fd00::1]", "[fd00::1]:6789"."""
+    bracketed = re.fullmatch(r"\[([^\]]*)\](?::(.*))?", value)
+    if bracketed:
+        host, port = bracketed.groups()
+        wrong = "" if ":" in host else f"“{value}” has [ ] around what is no IPv6 address."
+    else:
+        host, port = value.split(":") if value.count(":") == 1 else (value, None)
+        wrong = ""
+    return wrong or _check_host(host) or ("" if port is None else _check_port(port))
 
 
 def _check_place(value: str) -> str:
@@ -37,11 +51,8 @@ def _check_place(value: str) -> str:
 
 
 def _check_device(value: str) -> str:
-    return (
-        ""
-        if value.startswith("/dev/") and not path_policy.why_not_a_path(value)
-        else (f"“{value}” is not the path of a device; such a path begins with /dev/.")
-    )
+    plain = value.startswith("/dev/") and not value.endswith("/") and not path_policy.why_not_a_path(value)
+    return "" if plain else f"“{value}” is not the path of a device; such a path begins with /dev/."
 
 
 CHECKS: Mapping[str, Any] = MappingProxyType(
@@ -49,8 +60,11 @@ CHECKS: Mapping[str, Any] = MappingProxyType(
         "name": _matches(
             r"[A-Za-z0-9_][A-Za-z0-9_.:+@-]{0,127}", "a name: letters, digits and . _ : + @ - only"
         ),
-        "dataset": _matches(r"[A-Za-z][A-Za-z0-9_.: /-]{0,255}", "the name of a ZFS pool or of a dataset in one"),
-        "host": _matches(_HOST, "the name or address of a host"),
+        "dataset": _matches(
+            rf"(?=.{{1,255}}$)[A-Za-z]{_PART}(?:/[A-Za-z0-9_]{_PART})*",
+            "the name of a ZFS pool or of a dataset in one",
+        ),
+        "host": _check_host,
         "port": _check_port,
         "monitor": _check_monitor,
         "path": _check_place,
@@ -64,7 +78,7 @@ CHECKS: Mapping[str, Any] = MappingProxyType(
             r"[A-Za-z0-9_]{1,64}=[^\x00-\x1f\x7f]{1,255}", "a setting, such as client_mount_timeout=30"
         ),
         "iqn": _matches(
-            r"(?:iqn\.[0-9]{4}-[0-9]{2}\.[a-z0-9.:_-]{1,200}|eui\.[0-9A-Fa-f]{16}|naa\.[0-9A-Fa-f]{16,32})",
+            r"(?=.{1,223}$)iqn\.[0-9]{4}-(?:0[1-9]|1[0-2])\.[A-Za-z0-9.-]+(?::[A-Za-z0-9.:_-]+)?",
             "an iSCSI name, such as iqn.2026-01.com.example:disks",
         ),
         "user": _matches(r"[^\x00-\x1f\x7f]{1,255}", "a user name"),

@@ -41,8 +41,10 @@ class Field:
             return f"{self.label} is missing." if self.required else ""
         if self.kind == "choice":
             known = dict(self.choices)
-            return "" if value in known else f"{value} is none of: {', '.join(filter(None, known))}."
+            return "" if value in known else f"“{value}” is none of: {', '.join(filter(None, known))}."
         lines = value if self.kind == "lines" else [value]
+        if not all(line.isprintable() for line in lines):
+            return f"{self.label}: characters that cannot be printed are in it."
         return next(filter(None, (CHECKS[self.takes](line) for line in lines)), "")
 
 
