@@ -88,7 +88,7 @@ CHECKS: Mapping[str, Any] = MappingProxyType(
         "scsi_host": _matches(r"(?:scsi_)?host[0-9]{1,5}", "a SCSI host, such as host2"),
         "pci": _matches(r"(?:0x)?[0-9a-fA-F]{1,4}:[0-9a-fA-F]{1,2}:[0-9a-fA-F]{1,2}\.[0-7]",
                         "a PCI address, such as 0000:00:1f.2"),
-        "number": _matches(r"[0-9]{1,9}", "a number"),
+        "number": _matches(r"0|[1-9][0-9]{0,8}", "a whole number"),
         "wwn": _matches(r"[0-9A-Fa-f]{16}", "a WWN, which is 16 hexadecimal digits"),
         "mode": _matches(r"0?[0-7]{3}", "a mode, such as 0711"),
     }

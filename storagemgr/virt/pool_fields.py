@@ -330,13 +330,6 @@ def _together(pool_type: str, values: Values) -> list[tuple[str, str]]:
                 found.append((name, f"{next(f.label for f in FIELDS['scsi'] if f.name == name)} is missing."))
     if pool_type == "netfs":
         found += _of_netfs(values.get("format") or "auto", values)
-    if pool_type == "zfs" and len(values.get("devices") or ()) > 1:
-        found.append(
-            (
-                "devices",
-                "libvirt takes one device here. Make a larger ZFS pool on the host and give its name.",
-            )
-        )
     return found
 
 

@@ -63,15 +63,31 @@ def own_secret(pool_uuid: str) -> str:
 
 def schema_problems(xml: str) -> list[str]:
     """What libvirt's own schema on this machine does not know, with lines; [] too where it is not installed."""
-    root = parse(xml)
-    schema = _schema()
+    root, schema = parse(xml), _schema()
     if schema is None:
         return []
+    for element, attribute in _wrongly_refused(root):
+        if attribute:
+            element.set(attribute, "1")
+        elif (parent := element.getparent()) is not None:
+            parent.remove(element)
     with _lock:
         if schema.validate(root):
             return []
-        found = [f"Line {entry.line}: {entry.message}" for entry in schema.error_log]
+        found = [f"Line {entry.line}: {entry.message}." for entry in schema.error_log]
     return list(dict.fromkeys(found))
+
+
+def schema_is_wrong(xml: str) -> bool:
+    """Whether libvirt takes something here that its own schema refuses; a definition is then better not validated."""
+    return bool(_wrongly_refused(parse(xml)))
+
+
+def _wrongly_refused(root: etree._Element) -> list[tuple[etree._Element, str]]:
+    """Port 0 of an adapter; a second device of a ZFS pool. Seen in 9.0."""
+    ports = [] if root.get("type") != "scsi" else root.findall("source/adapter/parentaddr[@unique_id='0']")
+    devices = [] if root.get("type") != "zfs" else root.findall("source/device")[1:]
+    return [*((port, "unique_id") for port in ports), *((device, "") for device in devices)]
 
 
 @cache

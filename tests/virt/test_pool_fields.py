@@ -253,7 +253,6 @@ def test_fields_that_need_each_other():
         ({"source_dir": "vm", "format": "cifs", "protocol_version": "4"}, "protocol_version"),
     ):
         assert problems("netfs", netfs | values).keys() == {field}
-    assert problems("zfs", {"source_name": "tank", "devices": ["/dev/sdb", "/dev/sdc"]}).keys() == {"devices"}
 
 
 def test_a_choice_is_one_of_its_choices():

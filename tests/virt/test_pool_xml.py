@@ -36,7 +36,7 @@ FULL = {
     | {"auth_user": "libvirt", "auth_secret": SECRET, "refresh_allocation": "capacity"}
     | {"settings": ["client_mount_timeout=30", "rados_osd_op_timeout=30"]},
     "gluster": {"source_host": "nas1", "source_port": "24007", "source_name": "vms", "source_dir": "/images"},
-    "zfs": {"source_name": "tank/vms", "devices": ["/dev/sdb"]},
+    "zfs": {"source_name": "tank/vms", "devices": ["/dev/sdb", "/dev/sdc"]},
     "vstorage": PLACE | {"source_name": "cluster1"},
     "sheepdog": {"source_host": "sheep1", "source_port": "7000", "source_name": "vms"},
 }
@@ -61,6 +61,7 @@ CASES = [
     *FULL.items(),
     *MINIMAL.items(),
     ("scsi", FC),
+    ("scsi", FULL["scsi"] | {"unique_id": "0"}),
     ("scsi", FC | {"parent": "scsi_host3", "managed": "yes"}),
     ("netfs", MINIMAL["netfs"] | {"format": "cifs", "source_dir": "vm/images"}),
     ("netfs", MINIMAL["netfs"] | {"format": "glusterfs", "source_dir": "/vms"}),
