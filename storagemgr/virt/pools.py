@@ -1,9 +1,9 @@
 """Storage pools: read them and do what libvirt does with them. Sizes in bytes."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 import libvirt
@@ -11,6 +11,7 @@ from lxml import etree
 
 from storagemgr.virt.connection import Connection, translate, translated
 from storagemgr.virt.errors import VirtError
+from storagemgr.virt.pool_guard import parse, schema_is_wrong
 
 STATES = ("inactive", "building", "running", "degraded", "inaccessible")
 
@@ -28,7 +29,7 @@ _BUILD_FLAGS: dict[Existing, int] = {
 class PoolStatus:
     """A pool as libvirt last counted it: the sizes date from its refresh, not from this call.
 
-    An inactive pool keeps its last sizes, or zeros; `volume_count` is then None.
+    An inactive pool keeps its last sizes, or zeros; `volume_count` is then None. `config`: where it was asked for too.
     """
 
     uuid: str
@@ -40,6 +41,14 @@ class PoolStatus:
     allocation: int
     available: int
     volume_count: int | None
+    config: "ConfigXml | None" = None
+
+
+class ConfigXml(NamedTuple):
+    """How a pool is defined, and how it runs; the same text but for a running one that was defined anew."""
+
+    defined: str
+    running: str
 
 
 @dataclass(frozen=True)
@@ -75,14 +84,21 @@ class PoolConfig:
         return hosts or what or (self.target_path if self.type == "dir" else "")
 
 
-def list_pools(c: Connection) -> list[PoolStatus]:
-    """virConnectListAllStoragePools: blocks for as long as any one pool of the host hangs."""
+def list_pools(c: Connection, configs_of: Container[str] = ()) -> list[PoolStatus]:
+    """virConnectListAllStoragePools: blocks for as long as any one pool of the host hangs.
+
+    `configs_of`: the UUIDs of the pools whose definition is read too.
+    """
     with translated():
         pools = c.raw.listAllStoragePools(0)
     found = []
     for pool in pools:
         try:
-            found.append(_status(pool))
+            status = _status(pool)
+            if status.uuid in configs_of:
+                differs = status.persistent and status.state != "inactive"
+                status = replace(status, config=_config_xml(c, pool, may_differ=differs))
+            found.append(status)
         except libvirt.libvirtError as error:
             if translate(error).code != "no_pool":
                 raise translate(error) from error
@@ -126,11 +142,22 @@ def _volume_count(pool: libvirt.virStoragePool) -> int | None:
 
 
 def read_config(c: Connection, uuid: str) -> PoolConfig:
+    return parse_config(read_config_xml(c, uuid).defined)
+
+
+def read_config_xml(c: Connection, uuid: str) -> ConfigXml:
     with translated():
         pool = c.raw.storagePoolLookupByUUIDString(uuid)
-        inactive = pool.isPersistent() and not c.uri.startswith("test:")
-        xml = pool.XMLDesc(libvirt.VIR_STORAGE_XML_INACTIVE if inactive else 0)
-    return parse_config(xml)
+        return _config_xml(c, pool, may_differ=bool(pool.isPersistent()))
+
+
+def _config_xml(c: Connection, pool: libvirt.virStoragePool, *, may_differ: bool) -> ConfigXml:
+    """`may_differ`: not of a transient pool, which has no definition but the one it runs by."""
+    running = str(pool.XMLDesc(0))
+    # The test driver has no other.
+    if not may_differ or c.uri.startswith("test:"):
+        return ConfigXml(running, running)
+    return ConfigXml(str(pool.XMLDesc(libvirt.VIR_STORAGE_XML_INACTIVE)), running)
 
 
 def read_running_xml(c: Connection, uuid: str) -> str:
@@ -235,7 +262,7 @@ def define(c: Connection, xml: str, *, validate: bool = True) -> str:
     `validate`: the daemon checks the XML by its own schema first (libvirt 7.7 and later; xml_invalid).
     """
     try:
-        known = validate and c.raw.getLibVersion() >= _VALIDATES
+        known = validate and c.raw.getLibVersion() >= _VALIDATES and not schema_is_wrong(xml)
         flags = libvirt.VIR_STORAGE_POOL_DEFINE_VALIDATE if known else 0
         return str(c.raw.storagePoolDefineXML(xml, flags).UUIDString())
     except libvirt.libvirtError as error:
@@ -289,12 +316,12 @@ def _define_error(c: Connection, error: VirtError, xml: str) -> VirtError:
     """Number 9 is either a name that is taken or a source that another pool has; the name is looked up."""
     if error.number == libvirt.VIR_ERR_XML_INVALID_SCHEMA:
         # The schema is asked before the name, and says less about it.
-        name = etree.fromstring(xml.encode()).findtext("name", "")
+        name = parse(xml).findtext("name", "")
         code = "bad_name" if "/" in name or "\n" in name else error.code
         return VirtError(code, error.detail, number=error.number, domain=error.domain)
     if error.number != libvirt.VIR_ERR_OPERATION_FAILED or error.code != "unknown":
         return error
-    root = etree.fromstring(xml.encode())
+    root = parse(xml)
     try:
         holder = UUID(c.raw.storagePoolLookupByName(root.findtext("name", "")).UUIDString())
     except libvirt.libvirtError:

@@ -10,7 +10,9 @@ from sync_tools import MIB, pool_row, read_host
 from pools import sync
 from pools.models import Pool
 from storagemgr.hosts.models import Host
+from storagemgr.virt import pools as virt_pools
 from storagemgr.virt.errors import VirtError
+from storagemgr.virt.look import LOOK_PREFIX
 from volumes.models import Volume
 
 
@@ -98,12 +100,25 @@ def test_the_pools_of_another_host_are_left_alone(read, new_pool, make_host, mak
     assert Pool.objects.get(pk=other.pk).seen_at == other.seen_at
 
 
-def test_the_definition_is_read_again_after_a_while(read, new_pool):
+def test_definitions_are_read_in_turn(monkeypatch, read, new_pool):
+    monkeypatch.setattr(sync, "CONFIGS_PER_READING", 2)
+    uuids = [new_pool() for _ in range(4)]
+    read()
+    rows = Pool.objects.filter(uuid__in=uuids)
+    stale = "<pool type='dir'><name>stale</name></pool>"
+    rows.update(xml=stale, config_read_at=timezone.now())
+    for left in (2, 0):
+        read()
+        assert rows.filter(xml=stale).count() == left
+
+
+def test_a_pool_that_only_looks_at_a_device_is_no_pool(read, c, new_pool, tmp_path):
     uuid = new_pool()
+    xml = virt_pools.dir_pool_xml(f"{LOOK_PREFIX}{0:016x}", str(tmp_path))
+    look = virt_pools.create_transient(c, xml)
     read()
-    Pool.objects.filter(uuid=uuid).update(xml="old", config_read_at=timezone.now() - sync.CONFIG_PERIOD)
-    read()
-    assert uuid in pool_row(uuid).xml
+    assert [str(pool.uuid) for pool in Pool.objects.all()] == [uuid]
+    virt_pools.stop(c, look)
 
 
 def test_an_idle_reading_takes_as_many_queries_for_ten_pools_as_for_one(read, host, new_pool):
@@ -120,7 +135,7 @@ def test_an_idle_reading_takes_as_many_queries_for_ten_pools_as_for_one(read, ho
         new_pool("one.img")
     read()
     assert Pool.objects.count() == 10
-    assert queries() == one == 6 + 2  # two of read_host itself
+    assert queries() == one == 10 + 2  # two of read_host itself
 
 
 def test_read_one_writes_status_and_definition(host, read, c, new_pool, virsh):
