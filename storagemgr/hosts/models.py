@@ -5,6 +5,8 @@ from storagemgr.access.scopes import ScopedQuerySet
 from storagemgr.virt.addresses import PORTS, local_uri, remote_uri
 from storagemgr.virt.ssh import HostKey, host_key
 
+OLDEST_LIBVIRT = (7, 7)
+
 
 class HostQuerySet(ScopedQuerySet):
     host_field = "id"
@@ -113,6 +115,11 @@ class Host(models.Model):
     @property
     def has_other_key(self) -> bool:
         return bool(self.confirmed_key and self.error_code == "host_key_changed")
+
+    @property
+    def is_too_old(self) -> bool:
+        parts = self.libvirt_version.split(".")[:2]
+        return bool(self.libvirt_version) and tuple(int(part) for part in parts) < OLDEST_LIBVIRT
 
     @property
     def answers(self) -> bool:

@@ -17,6 +17,8 @@ class State:
 
 
 def host_state(host: Host) -> State:
+    if host.needs_key and host.state == Host.State.UNKNOWN:
+        return State("warn", "question-circle", "Key not confirmed")
     match host.state:
         case Host.State.UP:
             return State("ok", "check-circle", "Up", host.state_since)

@@ -1,16 +1,21 @@
 """Pages of hosts: rows only, libvirt is never asked here."""
 
+from typing import Any
+
 from django.db.models import Count, F, Q
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
 from storagemgr.access.objects import visible_or_404
 from storagemgr.access.scopes import scope
+from storagemgr.hosts.identity import pki_directory, ssh_identity
+from storagemgr.hosts.manage import may_manage
 from storagemgr.hosts.models import Host
 from storagemgr.hosts.states import host_state
 from storagemgr.listing import chips, is_filtered, kept, ordered, page_of, sort_key, take_pinned
 from storagemgr.live import live_page
 from storagemgr.messages import message
+from storagemgr.virt import tls
 from storagemgr.virt.pool_types import pool_type
 
 # By the state's name: down, silent, unknown, up.
@@ -44,6 +49,7 @@ def host_list(request: HttpRequest) -> HttpResponse:
         "chips": options,
         "q": request.GET.get("q", ""),
         "is_filtered": is_filtered(request),
+        "may_manage": may_manage(request.user),
     }
     return live_page(request, "hosts/list.html", context)
 
@@ -57,8 +63,30 @@ def host(request: HttpRequest, pk: int) -> HttpResponse:
         "problem": message(found.error_code) if found.error_code else None,
         "supported": type_titles(found, True),
         "unsupported": type_titles(found, False),
+        "may_manage": may_manage(request.user),
+        "namesakes": namesakes(request, found),
+        **credentials(found),
     }
     return live_page(request, "hosts/host.html", context)
+
+
+def credentials(found: Host) -> dict[str, Any]:
+    """Who we are for this host: the line for its authorized_keys, or our certificate."""
+    if found.transport == Host.Transport.SSH:
+        identity = ssh_identity()
+        return {"public_key": identity.public_key, "authorized_key": identity.authorized_key(found.mode)}
+    if found.transport == Host.Transport.TLS:
+        directory = pki_directory()
+        return {"cert_missing": tls.missing(directory), "certificate": tls.read(directory / "clientcert.pem")}
+    return {}
+
+
+def namesakes(request: HttpRequest, found: Host) -> list[Host]:
+    """Other hosts that call themselves the same, so probably the same machine under another address."""
+    if not found.hostname:
+        return []
+    same = Host.objects.visible_to(request.user).filter(hostname=found.hostname)
+    return list(same.exclude(pk=found.pk))
 
 
 def type_titles(found: Host, is_supported: bool) -> list[str]:

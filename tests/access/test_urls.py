@@ -15,7 +15,7 @@ from storagemgr.jobs.operations import REGISTRY, operations_for
 
 pytestmark = pytest.mark.django_db
 
-ANYONE, SIGNED_IN = "anyone", "signed in"
+ANYONE, SIGNED_IN, EVERYWHERE = "anyone", "signed in", "administrator of everything"
 # name -> least role; a tuple names the object whose id the URL takes
 TABLE = {
     "account_login": ANYONE,
@@ -43,6 +43,10 @@ TABLE = {
     "pools:operate": ("operation", "pool"),
     "volumes:operate": ("operation", "volume"),
     "hosts:operate": ("operation", "host"),
+    "hosts:new": EVERYWHERE,
+    "hosts:edit": ("administrator", "host"),
+    "hosts:key": ("administrator", "host"),
+    "hosts:remove": ("administrator", "host"),
 }
 # What else the address takes.
 ARGUMENTS = {"pools:selected": {"slug": "stop"}}
@@ -97,7 +101,7 @@ def test_the_table_is_complete():
 @pytest.mark.parametrize("name", sorted(name for name, row in TABLE.items() if row != ANYONE))
 def test_without_signing_in_there_is_only_the_door(client, things, name):
     row = TABLE[name]
-    arguments = {} if row == SIGNED_IN else {"pk": things[row[1]].pk}
+    arguments = {} if row in (SIGNED_IN, EVERYWHERE) else {"pk": things[row[1]].pk}
     arguments |= ARGUMENTS.get(name, {})
     if name.endswith(":operate"):
         arguments["slug"] = "refresh"
@@ -111,6 +115,14 @@ def test_without_signing_in_there_is_only_the_door(client, things, name):
 def test_pages_of_lists_are_for_all_who_are_signed_in(client, things, name):
     for user in everyone():
         assert ask(client, user, name, reverse(name, kwargs=ARGUMENTS.get(name))).status_code in (200, 302)
+
+
+@pytest.mark.parametrize("name", sorted(name for name, row in TABLE.items() if row == EVERYWHERE))
+def test_what_is_about_no_object_takes_the_right_on_everything(client, things, name):
+    for user in everyone():
+        allowed = user.username == "administrator"
+        assert ask(client, user, name, reverse(name)).status_code == (200 if allowed else 403), user
+    assert AuditEvent.objects.filter(outcome="denied", right="host.manage").count() == len(ROLES) + 1
 
 
 @pytest.mark.parametrize("name", sorted(n for n, row in TABLE.items() if row[0] in ROLES))
