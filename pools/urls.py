@@ -1,11 +1,21 @@
 from django.urls import path
 
 from pools import bulk, views
+from pools.drafts import views as drafts
 
 app_name = "pools"
 urlpatterns = [
     path("", views.fleet, name="fleet"),
     path("pools/selected/<slug:slug>/", bulk.selected, name="selected"),
+    path("pools/new/", drafts.drafts, name="new"),
+    path("pools/new/", drafts.drafts, name="drafts"),
+    path("pools/new/<int:pk>/", drafts.draft, name="draft"),
+    path("pools/new/<int:pk>/discard/", drafts.discard, name="draft_discard"),
+    path("pools/new/<int:pk>/<slug:step>/", drafts.step, name="draft_step"),
+    *(
+        path(f"pools/new/on-host/<int:pk>/{slug}/", drafts.operate_new, {"slug": slug}, name=slug)
+        for slug in ("find-sources", "test", "create", "undo-creation")
+    ),
     path("pools/<int:pk>/", views.pool, name="pool"),
     path("pools/<int:pk>/<slug:slug>/", views.operate, name="operate"),
 ]

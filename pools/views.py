@@ -9,6 +9,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from pools import attention, bulk, filters
 from pools.capacity import FleetSpace
+from pools.drafts.steps import may_define_somewhere
 from pools.models import Pool
 from pools.rows import LISTED, rows_of
 from pools.states import pool_state
@@ -60,6 +61,7 @@ def fleet(request: HttpRequest) -> HttpResponse:
         "hosts": [] if known else list(Host.objects.visible_to(request.user)),
         "for_many": (for_many := bulk.offered_to(request.user)),
         "is_choosable": bool(for_many),
+        "may_make": may_define_somewhere(request.user),
         "sees_all": scope(request.user, "pool.view").everything,
     }
     return live_page(request, "pools/fleet.html", context)

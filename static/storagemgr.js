@@ -169,4 +169,22 @@
     showChosen();
     showSlash();
   });
+
+  // ---- Fields that mean something only while another one has a certain value; what is typed outdoes what is picked.
+  const showFields = () => {
+    for (const field of all("[data-when]")) {
+      const others = [...(field.form?.elements ?? [])].filter((one) => one.name === field.dataset.when);
+      const other = others.find((one) => one.type !== "radio" || one.checked);
+      const wanted = field.dataset.is.split(" ");
+      const hasError = field.getAttribute("aria-invalid") === "true";
+      const box = field.closest("div");
+      if (other && box) box.hidden = !wanted.includes(other.value) && !hasError;
+    }
+  };
+  document.addEventListener("change", showFields);
+  document.addEventListener("DOMContentLoaded", showFields);
+  document.addEventListener("input", (event) => {
+    const typed = event.target.closest("[data-typing]") && one("[data-typed]");
+    if (typed) typed.checked = true;
+  });
 })();

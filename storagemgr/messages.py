@@ -293,6 +293,10 @@ MESSAGES = {
         "It changed since you looked.", "Look at it again before you go on.", NOTHING_CHANGED
     ),
     "held": Message("Another job has it.", "Wait until that job ends, then ask again.", NOTHING_CHANGED),
+    "creation_cut_short": Message(
+        "Its worker died before the pool was made completely.",
+        "Undo what was done, or ask for it again: what is done already is not done twice.",
+    ),
     "nothing_done": Message("It was not done: its worker died.", "Ask again.", NOTHING_CHANGED),
     "end_unknown": Message(
         "Its worker died, and how it ended cannot be known.", "Look at the pool before you ask again."

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
+from pools.models import NewPool, PoolDraft
 from storagemgr.access.models import AuditEvent, Grant
 from storagemgr.access.rights import ROLES, roles_with
 from storagemgr.jobs.models import Batch, Job
@@ -26,6 +27,8 @@ TABLE = {
     "theme": ANYONE,
     "pools:fleet": SIGNED_IN,
     "pools:selected": SIGNED_IN,
+    "pools:new": SIGNED_IN,
+    "pools:drafts": SIGNED_IN,
     "volumes:all": SIGNED_IN,
     "jobs:list": SIGNED_IN,
     "jobs:strip": SIGNED_IN,
@@ -42,6 +45,13 @@ TABLE = {
     "volumes:create": ("operator", "pool"),
     "pools:operate": ("operation", "pool"),
     "volumes:operate": ("operation", "volume"),
+    "pools:find-sources": ("operation", "newpool"),
+    "pools:test": ("operation", "newpool"),
+    "pools:create": ("operation", "newpool"),
+    "pools:undo-creation": ("operation", "newpool"),
+    "pools:draft": ("owner", "draft"),
+    "pools:draft_step": ("owner", "draft"),
+    "pools:draft_discard": ("owner", "draft"),
     "hosts:operate": ("operation", "host"),
     "hosts:new": EVERYWHERE,
     "hosts:edit": ("administrator", "host"),
@@ -49,8 +59,8 @@ TABLE = {
     "hosts:remove": ("administrator", "host"),
 }
 # What else the address takes.
-ARGUMENTS = {"pools:selected": {"slug": "stop"}}
-POST_ONLY = {"jobs:acknowledge", "jobs:cancel", "jobs:give_up"}
+ARGUMENTS = {"pools:selected": {"slug": "stop"}, "pools:draft_step": {"step": "hosts"}}
+POST_ONLY = {"jobs:acknowledge", "jobs:cancel", "jobs:give_up", "pools:draft_discard"}
 
 
 def names(patterns, namespace=""):
@@ -74,7 +84,17 @@ def things(volume, host, pool):
         pool_name=pool.name,
         batch=batch,
     )
-    return {"pool": pool, "volume": volume, "job": job, "host": host, "batch": batch}
+    draft = PoolDraft.objects.create(owner=User.objects.create_user("drafter"), type="netfs")
+    new = NewPool.objects.create(draft=draft, host=host, name="web")
+    return {
+        "pool": pool,
+        "volume": volume,
+        "job": job,
+        "host": host,
+        "batch": batch,
+        "draft": draft,
+        "newpool": new,
+    }
 
 
 def everyone():
@@ -86,7 +106,7 @@ def everyone():
     User.objects.create_user("nobody")
     foreign = Host.objects.create(name="foreign", state="up")
     Grant.objects.create(user=User.objects.create_user("stranger"), role="administrator", host=foreign)
-    return User.objects.all()
+    return User.objects.exclude(username="drafter")
 
 
 def ask(client, user, name, url):
@@ -140,6 +160,23 @@ def test_an_object_by_role(client, things, name):
             assert status == 403, user
 
 
+@pytest.mark.parametrize("name", sorted(n for n, row in TABLE.items() if row[0] == "owner"))
+def test_a_draft_is_there_for_its_owner_alone(client, things, name):
+    draft = things["draft"]
+    url = reverse(name, kwargs={"pk": draft.pk} | ARGUMENTS.get(name, {}))
+    for user in everyone():
+        assert ask(client, user, name, url).status_code == 404, user
+    assert ask(client, draft.owner, name, url).status_code in (200, 302, 303)
+
+
+@pytest.mark.parametrize("name", [o.name for o in REGISTRY.values() if o.target is NewPool])
+def test_the_pool_of_a_draft_is_there_for_its_owner_alone(client, things, name):
+    url = _operation_url(REGISTRY[name], things["newpool"])
+    for user in everyone():
+        client.force_login(user)
+        assert (client.get(url).status_code, client.post(url).status_code) == (404, 404), user
+
+
 @pytest.mark.parametrize("name", sorted(REGISTRY))
 def test_an_operation_by_role(client, things, name):
     operation = REGISTRY[name]
@@ -149,6 +186,8 @@ def test_an_operation_by_role(client, things, name):
         row = things[kind] = _row_for(operation, row)
     url = _operation_url(operation, row)
     for user in everyone():
+        if kind == "newpool":
+            PoolDraft.objects.update(owner=user)
         client.force_login(user)
         get, post = client.get(url), client.post(url, {"key": str(uuid.uuid4())})
         if user.username in ("nobody", "stranger"):
@@ -165,6 +204,8 @@ def test_an_operation_by_role(client, things, name):
 def _operation_url(operation, row):
     if operation.name == "volume.create":
         return reverse("volumes:create", kwargs={"pk": row.pk})
+    if operation.target is NewPool:
+        return reverse(f"pools:{operation.slug}", kwargs={"pk": row.pk})
     page = f"{operation.target._meta.model_name}s:operate"
     return reverse(page, kwargs={"pk": row.pk, "slug": operation.slug})
 

@@ -1,0 +1,246 @@
+"""Makes a pool on a host, step by step, and undoes what was made of it."""
+
+import uuid
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from django.urls import reverse
+from django.utils import timezone
+
+from pools import sync
+from pools.limits import limited
+from pools.models import NewPool, Pool, PoolDraft
+from pools.plans import (
+    MADE,
+    MADE_DIRECTORY,
+    ON_A_DIRECTORY,
+    STEPS,
+    effects_of,
+    plan_of,
+    steps_of,
+    virsh_lines,
+)
+from storagemgr.jobs import sealed
+from storagemgr.jobs.models import Job
+from storagemgr.jobs.operations import (
+    Danger,
+    Finding,
+    Operation,
+    OperationForm,
+    Run,
+    Step,
+    register,
+)
+from storagemgr.virt import pool_xml, secrets
+from storagemgr.virt import pools as virt_pools
+from storagemgr.virt.connection import Connection
+from storagemgr.virt.errors import VirtError
+from storagemgr.virt.look import LOOK_PREFIX
+
+CALL_S = 20.0
+START_S = 90.0
+FORMAT_S = 24 * 3600.0
+
+
+def find(job: Job) -> NewPool | None:
+    rows = NewPool.objects.select_related("host", "draft")
+    return rows.filter(host_id=job.host_id, uuid=job.pool_uuid).first()
+
+
+class CreationForm(OperationForm):
+    """Nothing to fill in: it is all in the draft."""
+
+    def params(self) -> dict[str, Any]:
+        return plan_of(self.target)
+
+    def secrets(self) -> dict[str, str]:
+        return sealed.unseal(self.target.draft.sealed) if self.target.draft else {}
+
+
+def _why_no_creation(new: NewPool) -> str:
+    if MADE in new.done:
+        return "It is made already."
+    if not new.host.answers:
+        return f"{new.host} does not answer now."
+    return ""
+
+
+def _create(run: Run) -> Iterator[Step]:
+    plan, new = run.job.params, run.target
+    for name in steps_of(plan):
+        if name == "build" and name in new.done:
+            # Built already by a creation that failed later; to build once more could destroy.
+            continue
+        yield Step(STEPS[name])
+        if name == "define" and name not in new.done and _is_to_make_directory(run, plan):
+            _note(new, MADE_DIRECTORY)
+        formats = name == "build" and plan["build"] in ("keep", "overwrite")
+        act = partial(_ACTS[name], new=new, plan=plan, passwords=run.secrets)
+        limited(run, FORMAT_S if formats else START_S, act)
+        _note(new, name)
+    _note(new, MADE)
+    _show(run, new)
+    forget_passwords(new)
+
+
+def _is_to_make_directory(run: Run, plan: dict[str, Any]) -> bool:
+    """Whether the build will make a directory that is not there now, so that undoing may remove it."""
+    if plan["build"] == "no" or plan["type"] not in ON_A_DIRECTORY:
+        return False
+    return not limited(run, CALL_S, partial(is_directory, path=plan["target_path"]))
+
+
+def is_directory(c: Connection, path: str) -> bool:
+    """Whether the host has it, as a pool that is there for a moment tells; True where that cannot be known."""
+    name, here = f"{LOOK_PREFIX}{uuid.uuid4().hex[:16]}", {"target_path": path}
+    try:
+        look = virt_pools.create_transient(c, pool_xml.build("dir", name, "", here))
+    except VirtError as error:
+        if error.code in ("connection_lost", "denied"):
+            raise
+        return error.code != "not_found_on_host"
+    virt_pools.stop(c, look)
+    return True
+
+
+def _store_secret(c: Connection, *, new: NewPool, plan: dict[str, Any], passwords: dict[str, str]) -> None:
+    value = passwords.get("auth_password")
+    if not value:
+        raise VirtError(
+            "secret_missing", "The password is not kept any more; type it once more in the step Source."
+        )
+    usage = {"usage_type": "ceph" if plan["type"] == "rbd" else "iscsi"}
+    secrets.put_secret(c, **usage, usage_id=secrets.usage_id(str(new.uuid)), value=value, pool_name=new.name)
+
+
+def _define(c: Connection, *, plan: dict[str, Any], **_: Any) -> None:
+    virt_pools.define(c, plan["xml"], validate=True)
+
+
+def _build(c: Connection, *, new: NewPool, plan: dict[str, Any], **_: Any) -> None:
+    virt_pools.build(c, str(new.uuid), "" if plan["build"] == "yes" else plan["build"])
+
+
+def _start(c: Connection, *, new: NewPool, plan: dict[str, Any], **_: Any) -> None:
+    if not plan["persistent"]:
+        virt_pools.create_transient(c, plan["xml"], build=plan["build"] != "no")
+        return
+    try:
+        virt_pools.start(c, str(new.uuid))
+    except VirtError as error:
+        if error.code != "pool_active":
+            raise
+
+
+def _autostart(c: Connection, *, new: NewPool, **_: Any) -> None:
+    virt_pools.set_autostart(c, str(new.uuid), True)
+
+
+_ACTS = {
+    "secret": _store_secret,
+    "define": _define,
+    "build": _build,
+    "start": _start,
+    "autostart": _autostart,
+}
+
+
+def _note(new: NewPool, name: str) -> None:
+    """Written at once: what was done is known even if this worker dies in the next step."""
+    if name not in new.done:
+        new.done = [*new.done, name]
+        NewPool.objects.filter(pk=new.pk).update(done=new.done)
+
+
+def _show(run: Run, new: NewPool) -> None:
+    """The pool in the list, without waiting for the next reading of its host."""
+    now = timezone.now()
+    first = {"name": new.name, "type": run.job.params.get("type", ""), "state": Pool.State.INACTIVE}
+    pool, _ = Pool.objects.get_or_create(
+        host=new.host, uuid=new.uuid, defaults=first | {"state_since": now, "seen_at": now}
+    )
+    connection = run.open()
+    sync.read_one(connection, pool)
+    Pool.objects.filter(pk=pool.pk).update(is_changed=True)
+
+
+def forget_passwords(new: NewPool) -> None:
+    """Those of the draft, once its pool is made on every host that was not left out."""
+    draft = PoolDraft.objects.filter(pk=new.draft_id).first()
+    if draft is None:
+        return
+    left_out = draft.options.get("left_out", [])
+    waiting = draft.pools.exclude(host_id__in=left_out)
+    if all(MADE in other.done for other in waiting):
+        PoolDraft.objects.filter(pk=draft.pk).update(sealed="")
+
+
+def _settle(run: Run) -> Finding:
+    """Which steps are true on the host now."""
+    plan, new = run.job.params, run.target
+    if new is None:
+        return Finding(Job.State.FAILED, "The draft is gone; look at the host's pools.", "end_unknown")
+    try:
+        status = virt_pools.read_pool(run.open(), str(new.uuid))
+    except VirtError as error:
+        if error.code != "no_pool":
+            raise
+        status = None
+    told = {
+        "define": status is not None and status.persistent,
+        "start": status is not None and status.state in sync.ACTIVE,
+        "autostart": status is not None and status.autostart,
+    }
+    known = set(new.done) - told.keys() | {name for name, is_so in told.items() if is_so}
+    new.done = [name for name in (MADE_DIRECTORY, *STEPS) if name in known]
+    NewPool.objects.filter(pk=new.pk).update(done=new.done)
+    if status is not None:
+        _show(run, new)
+    if set(steps_of(plan)) <= known:
+        _note(new, MADE)
+        forget_passwords(new)
+        return Finding(Job.State.SUCCEEDED, "All of it was done.")
+    return Finding(Job.State.FAILED, "It was not done to its end.", "creation_cut_short")
+
+
+def done_of(job: Job) -> list[str]:
+    """The titles of the steps that were done, for the page of the job."""
+    new = find(job)
+    return [title for name, title in STEPS.items() if new and name in new.done]
+
+
+def _next_step(job: Job) -> tuple[str, str] | None:
+    new = find(job)
+    if job.state == Job.State.FAILED and new and new.done and MADE not in new.done:
+        return "Undo what was done", reverse("pools:undo-creation", args=[new.pk])
+    return None
+
+
+def _made_pool(job: Job) -> Pool | None:
+    return Pool.objects.filter(host_id=job.host_id, uuid=job.pool_uuid).first()
+
+
+CREATE = register(
+    Operation(
+        name="pool.create",
+        title="Make",
+        button="Make it",
+        sentence="Makes the pool of a draft on this host.",
+        icon="check-lg",
+        right="pool.define",
+        target=NewPool,
+        form=CreationForm,
+        find=find,
+        danger=Danger.ASKS,
+        is_exclusive=True,
+        run=_create,
+        settle=_settle,
+        why_off=_why_no_creation,
+        effects=lambda new: [sentence for _, sentence in effects_of(plan_of(new))],
+        virsh=lambda new, plan: "\n".join(virsh_lines(new, plan)),
+        label=lambda new, plan: f"Make {new.name}",
+        result=_made_pool,
+        next_step=_next_step,
+    )
+)

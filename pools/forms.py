@@ -1,0 +1,157 @@
+"""Forms for what a pool is made of: one form field for each of virt.pool_fields, whoever shows them."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from django import forms
+from django.conf import settings
+
+from storagemgr.virt import path_policy
+from storagemgr.virt.pool_fields import Field, fields_of, problems
+
+# A field that means something only while another one has one of these values.
+WHEN = {
+    "protocol_version": ("format", ("nfs", "auto")),
+    "adapter_name": ("adapter_kind", ("scsi_host",)),
+    "parent_address": ("adapter_kind", ("scsi_parent",)),
+    "unique_id": ("adapter_kind", ("scsi_parent",)),
+    "wwnn": ("adapter_kind", ("fc_host",)),
+    "wwpn": ("adapter_kind", ("fc_host",)),
+    "parent": ("adapter_kind", ("fc_host",)),
+    "managed": ("adapter_kind", ("fc_host",)),
+}
+KEPT_NOTE = "One is kept; leave this empty to go on using it."
+
+
+class LinesField(forms.CharField):
+    """Lines of text to a list; empty ones go."""
+
+    widget = forms.Textarea
+
+    def to_python(self, value: Any) -> Any:
+        return [line.strip() for line in str(super().to_python(value)).splitlines() if line.strip()]
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+
+class PoolFieldsForm(forms.Form):
+    """`values`: what is known of all fields of the type, also of those that stand on other pages.
+
+    `kept`: the secrets that are known already; they are never sent to the browser.
+    """
+
+    pool_type = ""
+
+    def __init__(
+        self, *args: Any, values: Mapping[str, Any] | None = None, kept: Collection[str] = (), **kwargs: Any
+    ) -> None:
+        self.known, self.kept = dict(values or {}), kept
+        kwargs["initial"] = self.known | (kwargs.get("initial") or {})
+        super().__init__(*args, **kwargs)
+        for name in kept:
+            if name in self.fields:
+                self.fields[name].help_text = KEPT_NOTE
+
+    @property
+    def pool_fields(self) -> list[Field]:
+        return [field for field in fields_of(self.pool_type) if field.name in self.fields]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        values = self.known | {field.name: cleaned.get(field.name) for field in self.pool_fields}
+        for name in self._kept_now(values):
+            values[name] = "kept"
+        for name, sentence in self._problems(values).items():
+            if name in self.fields and name not in self.errors:
+                self.add_error(name, sentence)
+        return cleaned
+
+    def _problems(self, values: dict[str, Any]) -> dict[str, str]:
+        found = problems(self.pool_type, values)
+        allowed = tuple(settings.POOL_PATHS)
+        for field in fields_of(self.pool_type):
+            path = values.get(field.name)
+            if field.takes == "path" and path and (wrong := path_policy.why_not_here(path, allowed)):
+                found.setdefault(field.name, wrong)
+        return found
+
+    def _kept_now(self, values: Mapping[str, Any]) -> list[str]:
+        """A kept password goes with its user."""
+        return [name for name in self.kept if not values.get(name) and values.get("auth_user")]
+
+    def pool_values(self) -> dict[str, Any]:
+        """All values, passwords left out, without the fields that another one makes meaningless."""
+        values = self.known | {field.name: self.cleaned_data[field.name] for field in self.pool_fields}
+        secret = {field.name for field in fields_of(self.pool_type) if field.kind == "secret"}
+        idle = {
+            name for name, (other, _) in WHEN.items() if other == "adapter_kind" and is_idle(name, values)
+        }
+        return {name: value for name, value in values.items() if name not in secret | idle}
+
+    def typed_values(self) -> dict[str, Any]:
+        """As they were typed, right or wrong, passwords left out. What no field could ever hold is dropped."""
+        found = {}
+        for field in self.pool_fields:
+            if field.kind != "secret":
+                try:
+                    found[field.name] = self.fields[field.name].clean(self[field.name].data)
+                except forms.ValidationError:
+                    continue
+        return found
+
+    def typed_secrets(self) -> dict[str, str]:
+        secrets = [field.name for field in self.pool_fields if field.kind == "secret"]
+        return {name: typed for name in secrets if (typed := self.cleaned_data.get(name))}
+
+    def pool_secrets(self) -> dict[str, str | None]:
+        """Passwords that were typed; None for one that was kept and is to be forgotten."""
+        found: dict[str, str | None] = {}
+        for field in self.pool_fields:
+            if field.kind == "secret":
+                typed = self.cleaned_data[field.name]
+                if typed:
+                    found[field.name] = typed
+                elif field.name in self.kept and not self.cleaned_data.get("auth_user"):
+                    found[field.name] = None
+        return found
+
+
+def is_idle(name: str, values: Mapping[str, Any]) -> bool:
+    """Whether the value of another field makes this one meaningless."""
+    other, wanted = WHEN.get(name, ("", ()))
+    return bool(other) and values.get(other) not in wanted
+
+
+def field_form(pool_type: str, *groups: str, base: type[PoolFieldsForm] = PoolFieldsForm) -> Any:
+    """A form class for the fields of these groups ("source", "place", "options"); for all of them without any."""
+    wanted = [field for field in fields_of(pool_type) if not groups or field.group in groups]
+    members: dict[str, Any] = {field.name: form_field(field) for field in wanted}
+    return type("PoolForm", (base,), members | {"pool_type": pool_type})
+
+
+def form_field(field: Field) -> forms.Field:
+    """Nothing is required in HTML: the sentences of problems() say what is missing."""
+    attrs: dict[str, Any] = {"autocomplete": "off", "spellcheck": "false"}
+    if field.required:
+        attrs["aria-required"] = "true"
+    if field.example:
+        attrs["placeholder"] = f"for example {field.example}"
+    if field.name in WHEN:
+        other, values = WHEN[field.name]
+        attrs |= {"data-when": other, "data-is": " ".join(values)}
+    common = {
+        "label": field.label,
+        "help_text": field.help,
+        "initial": field.initial,
+        "required": False,
+    }
+    if field.kind == "lines":
+        return LinesField(widget=forms.Textarea(attrs=attrs | {"rows": 3}), **common)
+    if field.kind == "choice":
+        del attrs["autocomplete"], attrs["spellcheck"]
+        return forms.CharField(widget=forms.Select(attrs=attrs, choices=field.choices), **common)
+    if field.kind == "secret":
+        attrs["autocomplete"] = "new-password"
+        return forms.CharField(strip=False, widget=forms.PasswordInput(attrs=attrs), **common)
+    return forms.CharField(widget=forms.TextInput(attrs=attrs), **common)
