@@ -59,12 +59,12 @@ def _act(title: str, action: Any) -> Any:
             action(connection, str(run.target.uuid))
         finally:
             # Also after a failure: a refresh that fails has stopped the pool.
-            _read_again(connection, run.target)
+            read_again(connection, run.target)
 
     return act
 
 
-def _read_again(connection: Any, pool: Pool) -> None:
+def read_again(connection: Any, pool: Pool) -> None:
     try:
         sync.read_one(connection, pool)
         Pool.objects.filter(pk=pool.pk).update(is_changed=True)
@@ -92,7 +92,7 @@ def _settled(expected: Any, done: str) -> Any:
     def settle(run: Run) -> Finding:
         pool = run.target
         if pool is not None:
-            _read_again(run.open(), pool)
+            read_again(run.open(), pool)
             pool = find(run.job)
         if pool is not None and expected(pool):
             return Finding(Job.State.SUCCEEDED, done)
@@ -101,11 +101,11 @@ def _settled(expected: Any, done: str) -> Any:
     return once_it_answers(settle)
 
 
-def _virsh(command: str) -> Any:
+def virsh(command: str) -> Any:
     return lambda pool, params: f"virsh -c {pool.host.uri} {command} {pool.uuid}"
 
 
-def _label(verb: str) -> Any:
+def label(verb: str) -> Any:
     return lambda pool, params: f"{verb} {pool.name}"
 
 
@@ -169,8 +169,8 @@ START = register(
         settle=_settled(lambda pool: pool.is_active, "The pool runs."),
         why_off=_why_no_start,
         effects=lambda pool: [pool.kind.start],
-        virsh=_virsh("pool-start"),
-        label=_label("Start"),
+        virsh=virsh("pool-start"),
+        label=label("Start"),
     )
 )
 
@@ -196,8 +196,8 @@ REFRESH = register(
             pool.kind.refresh,
             "If the storage cannot be read, libvirt stops the pool. The data stays.",
         ],
-        virsh=_virsh("pool-refresh"),
-        label=_label("Refresh"),
+        virsh=virsh("pool-refresh"),
+        label=label("Refresh"),
     )
 )
 
@@ -220,8 +220,8 @@ STOP = register(
         settle=_settled(lambda pool: not pool.is_active, "The pool is stopped."),
         why_off=_why_no_stop,
         effects=_stop_effects,
-        virsh=_virsh("pool-destroy"),
-        label=_label("Stop"),
+        virsh=virsh("pool-destroy"),
+        label=label("Stop"),
     )
 )
 
@@ -244,8 +244,8 @@ AUTOSTART_ON = register(
         settle=_settled(lambda pool: pool.autostart, "The pool starts with the host."),
         why_off=_why_no_autostart,
         effects=lambda pool: [f"libvirt starts the pool whenever {pool.host} boots."],
-        virsh=_virsh("pool-autostart"),
-        label=_label("Start with the host:"),
+        virsh=virsh("pool-autostart"),
+        label=label("Start with the host:"),
     )
 )
 
@@ -270,8 +270,8 @@ AUTOSTART_OFF = register(
         settle=_settled(lambda pool: not pool.autostart, "The pool does not start with the host."),
         why_off=_why_no_autostart,
         effects=lambda pool: [f"After {pool.host} boots, the pool stays stopped until somebody starts it."],
-        virsh=_virsh("pool-autostart --disable"),
-        label=_label("Do not start with the host:"),
+        virsh=virsh("pool-autostart --disable"),
+        label=label("Do not start with the host:"),
     )
 )
 
@@ -332,6 +332,6 @@ REMOVE_EXAMPLES = register(
             "Removes the pool's directory and its definition. They do not come back.",
         ],
         virsh=lambda pool, params: f"virsh -c {pool.host.uri} pool-undefine {pool.uuid}",
-        label=_label("Remove"),
+        label=label("Remove"),
     )
 )

@@ -231,8 +231,15 @@ MESSAGES = {
     ),
     "already_formatted": Message(
         "There is a file system or a label on the device already.",
-        "Check that it is the right device. If its data may go, clear it there, then ask again.",
+        "If that is what the pool should use, start the pool. If it is the right device and its data may go, look at "
+        "the device, then build anew (overwrite).",
         "It was not overwritten.",
+    ),
+    "built_half": Message(
+        "libvirt cleared the start and the end of the device, and then could not go on.",
+        "Its own words say what failed; often a program is missing on the host (parted, lvm2). Put that right, then "
+        "build the pool.",
+        "What was on the device is lost.",
     ),
     "needs_build": Message(
         "The storage is not prepared, or it is not what the pool expects.",

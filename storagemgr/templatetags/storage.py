@@ -1,6 +1,7 @@
 """How values are written on pages. Built into every template by the settings."""
 
 import unicodedata
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from datetime import date, datetime, timedelta
 from functools import cache
@@ -257,9 +258,9 @@ def theme_of(request: HttpRequest | None) -> str:
 
 @register.filter
 def shared_lock(buttons: Sequence[Any]) -> str:
-    """The one reason why none of the buttons may be pressed, "" when some may or the reasons differ."""
-    reasons = {button.off for button in buttons}
-    return reasons.pop() if len(reasons) == 1 and all(button.is_locked for button in buttons) else ""
+    """When none of the buttons may be pressed, the reason that most of them have; "" when some may."""
+    reasons = Counter(button.off for button in buttons if button.is_locked)
+    return str(reasons.most_common(1)[0][0]) if buttons and reasons.total() == len(buttons) else ""
 
 
 class Role(NamedTuple):

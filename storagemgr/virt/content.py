@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import libvirt
 
@@ -49,14 +49,16 @@ class Content:
     unseen: tuple[str, ...] = ()
 
 
-def inspect(c: Connection, path: str, *, pool_uuids: Sequence[str] = ()) -> Content:
+def inspect(c: Connection, path: str, *, pool_uuids: Sequence[str] = (), is_in_pool: bool = False) -> Content:
     """`pool_uuids`: pools of the host that may have the device as source or volume and do not hang.
+
+    `is_in_pool`: look although a pool has the device as its source, and do not take that for a use of it.
 
     Raises not_found_on_host where the host has no such device, invalid for what is no block device by its name.
     """
     _check(path)
     remove_leftovers(c)
-    look = _Look(c, path)
+    look = _Look(c, path, is_in_pool)
     look.find_names()
     for uuid in pool_uuids:
         look.ask_pool(uuid)
@@ -86,9 +88,11 @@ def _check(path: str) -> None:
 class _Look:
     """What is known so far. `hint`: what blkid made of the device, through libvirt: "", nothing or something."""
 
-    def __init__(self, c: Connection, path: str) -> None:
+    def __init__(self, c: Connection, path: str, is_in_pool: bool) -> None:
         self.c = c
         self.path = path
+        # libvirt compares sources as texts, and opens a device for no two pools.
+        self.spelled = path.replace("/dev/", "/dev//", 1) if is_in_pool else path
         self.names: tuple[str, ...] = (path,)
         self.size: int | None = None
         self.table = ""
@@ -143,7 +147,7 @@ class _Look:
         """Starts pools of type disk, which succeeds with the right kind of table only."""
         for table in ("gpt", "dos"):
             try:
-                with disk_pool(self.c, self.path, table) as pool, translated():
+                with disk_pool(self.c, self.spelled, table) as pool, translated():
                     words = f"libvirt reads its {_TABLES[table]}."
                     self._take_partitions(table, pool.listAllVolumes(0), words)
                 return
@@ -209,6 +213,7 @@ class _Look:
 
     def _take_partitions(self, table: str, volumes: Iterable[libvirt.virStorageVol], words: str) -> None:
         blocks = [read_block(self.c, volume) for volume in volumes]
+        blocks = [replace(block, path=block.path.replace("//", "/")) for block in blocks]
         self.table = table
         self.partitions = tuple(sorted(blocks, key=lambda block: (len(block.path), block.path)))
         self.seen.append(words)

@@ -128,6 +128,7 @@ _BY_TEXT = (
     ((1,), ("name", "already in use"), "volume_exists"),
     ((1, 38), ("Cannot find", "in path"), "program_missing"),
     ((1,), ("exit status 127",), "program_missing"),
+    ((1,), ("mkfs: failed to execute",), "program_missing"),
     ((1,), ("No space left on device",), "no_space"),
     ((1,), ("unexpected exit status",), "command_failed"),
     ((1,), ("unexpected fatal signal",), "command_failed"),

@@ -216,6 +216,8 @@ def _row_for(operation, row):
 
     if operation.name == "pool.autostart_off":
         row.autostart = True
+    elif operation.name in ("pool.look", "pool.build_overwrite"):
+        row.type = "disk"
     elif operation.name == "pool.remove_examples":
         row.host.is_embedded, row.name = True, "storagemgr-examples"
         row.target_path = str(settings.DATA_DIR / "examples")
