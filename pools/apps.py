@@ -5,4 +5,4 @@ class PoolsConfig(AppConfig):
     name = "pools"
 
     def ready(self) -> None:
-        from pools import creation, finding, operations, trying, undoing  # noqa: F401  (declare operations)
+        from pools import creation, finding, lifecycle, operations, trying, undoing  # noqa: F401  (declare operations)
