@@ -65,7 +65,7 @@ def why_not_a_path(path: str) -> str:
         return f"“{path}” is not a whole path; such a path begins with one /."
     if any(not c.isprintable() for c in path) or len(path.encode()) > 1024:
         return "The path has characters that cannot be printed, or is too long."
-    if any(part in ("", ".", "..") for part in path[1:].rstrip("/").split("/")) and path != "/":
+    if any(part in ("", ".", "..") for part in path[1:].removesuffix("/").split("/")) and path != "/":
         return "The path may not have “.”, “..” or an empty part in it."
     return ""
 
@@ -78,7 +78,7 @@ def why_not_here(path: str, allowed: tuple[str, ...] = ()) -> str:
     if here in map(PurePosixPath, REFUSED) or any(here.is_relative_to(tree) for tree in REFUSED_TREES):
         return f"{path} belongs to the host's system. A pool needs a directory of its own, such as /srv/vm."
     if allowed and not any(here.is_relative_to(base) for base in allowed):
-        return f"Pools may only be below {', '.join(allowed)} here; an administrator has set that."
+        return f"{path} is not below {', '.join(allowed)}. An administrator has set where pools may be."
     return ""
 
 
@@ -89,4 +89,4 @@ def why_not_of_devices(path: str) -> str:
     here = PurePosixPath(path)
     if here == PurePosixPath("/dev") or any(here.is_relative_to(tree) for tree in DEVICE_TREES):
         return ""
-    return "Devices are found in /dev, or below /dev/disk or /dev/mapper."
+    return f"{path} has no devices; they are found in /dev, or below /dev/disk or /dev/mapper."

@@ -3,6 +3,7 @@
 Imports no libvirt.
 """
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -74,8 +75,36 @@ def schema_problems(xml: str) -> list[str]:
     with _lock:
         if schema.validate(root):
             return []
-        found = [f"Line {entry.line}: {entry.message}." for entry in schema.error_log]
+        said = [(entry.line, entry.message) for entry in schema.error_log]
+    unknown = [
+        element for element in root.iter("*") if etree.QName(element).localname not in _known_elements()
+    ]
+    if unknown:
+        return [f"Line {e.sourceline}: libvirt knows no <{etree.QName(e).localname}>." for e in unknown[:20]]
+    return _telling(root, said) or ["libvirt's schema does not know this as a pool."]
+
+
+def _telling(root: etree._Element, said: list[tuple[int, str]]) -> list[str]:
+    """Without what only repeats that something inside is wrong, and with the line where it was left out."""
+    found = []
+    for line, message in said:
+        if message.startswith("Invalid sequence") or message.endswith("failed to validate content"):
+            continue
+        place = str(line)
+        if missing := re.fullmatch(r"Expecting an element (\S*), got nothing", message):
+            message = f"<{missing[1]}> is missing"
+        if extra := re.fullmatch(r"Extra element (\S+) in interleave", message):
+            message = f"<{extra[1]}> is not right"
+            place = next((f"{element.sourceline}" for element in root.iter(extra[1])), place)
+        found.append(f"Line {place}: {message}.")
     return list(dict.fromkeys(found))
+
+
+@cache
+def _known_elements() -> frozenset[str]:
+    files = [SCHEMA, *(SCHEMA.with_name(f"{name}.rng") for name in ("storagecommon", "basictypes"))]
+    found = [etree.parse(file).iterfind(".//{*}element[@name]") for file in files if file.exists()]
+    return frozenset(element.get("name", "") for elements in found for element in elements)
 
 
 def schema_is_wrong(xml: str) -> bool:
@@ -115,7 +144,7 @@ def _dangers(root: etree._Element, allowed: tuple[str, ...]) -> Iterator[str]:
     pool_type = root.get("type", "")
     yield from _name_dangers(root)
     for path in root.iterfind("target/path"):
-        if wrong := _path_danger(pool_type, (path.text or "").strip(), allowed):
+        if wrong := _path_danger(pool_type, _string(path), allowed):
             yield wrong
     for tag, types in _USERS_OF.items():
         if root.find(f"source/{tag}") is not None and pool_type not in types:
@@ -125,14 +154,16 @@ def _dangers(root: etree._Element, allowed: tuple[str, ...]) -> Iterator[str]:
             if wrong := CHECKS["device"](device.get("path", "")):
                 yield wrong
     for mode in root.iterfind("target/permissions/mode"):
-        if not _plain_mode((mode.text or "").strip()):
-            yield f"Mode {mode.text}: only the rights of owner, group and others may be set, up to 0777."
+        if not re.fullmatch("0?[0-7]{1,3}", _string(mode), re.ASCII):
+            yield f"Mode {_string(mode)}: only the rights of owner, group and others may be set, up to 0777."
     yield from _foreign_secrets(root)
 
 
 def _name_dangers(root: etree._Element) -> Iterator[str]:
-    name = root.findtext("name", "")
-    if "/" in name or any(not c.isprintable() for c in name) or name.strip() != name:
+    name = "".join(_string(element) for element in root.iterfind("name"))
+    if not name:
+        yield "The name is missing."
+    if "/" in name or not name.isprintable() or name.strip() != name:
         yield "The name may not have / or characters that cannot be printed, and no space at its ends."
     if len(root.findall("name")) > 1 or len(root.findall("target")) > 1 or len(root.findall("source")) > 1:
         yield "A pool has one <name>, one <source> and one <target>."
@@ -142,15 +173,14 @@ def _path_danger(pool_type: str, path: str, allowed: tuple[str, ...]) -> str:
     if pool_type in _BY_DEVICES:
         return path_policy.why_not_of_devices(path)
     if pool_type in _WITHOUT_PATH:
-        return "" if path.startswith("/dev/") else f"A pool of type {pool_type} has no directory of its own."
+        in_dev = path.startswith("/dev/") and not path_policy.why_not_a_path(path)
+        return "" if in_dev else f"A pool of type {pool_type} has no directory of its own."
     return path_policy.why_not_here(path, allowed)
 
 
-def _plain_mode(text: str) -> bool:
-    try:
-        return 0 <= int(text, 8) <= 0o777
-    except ValueError:
-        return False
+def _string(element: etree._Element) -> str:
+    """As libvirt reads a text: with that of elements inside, without comments."""
+    return str(element.xpath("string()"))
 
 
 def _foreign_secrets(root: etree._Element) -> Iterator[str]:
