@@ -148,6 +148,7 @@ class Operation:
     label: Callable[[Any, dict[str, Any]], str]  # the job's title
     button: str = ""  # where the title is too long for a button beside it
     form: type[OperationForm] = OperationForm
+    template: str = "operation.html"  # of its page
     danger: Danger = Danger.NONE
     typed_word: str = ""  # what is to be typed instead of the name, for Danger.DESTROYS
     is_exclusive: bool = False  # takes the pool's lane alone

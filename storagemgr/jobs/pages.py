@@ -64,6 +64,15 @@ def operate(request: HttpRequest, operation: Operation, target: Any, *, cancel_u
     return for_htmx(request, response)
 
 
+def review(
+    request: HttpRequest, operation: Operation, target: Any, form: OperationForm, *, cancel_url: str
+) -> HttpResponse:
+    """The page of an operation whose form was filled in on another page: what it would do. Nothing is asked yet."""
+    require_right(request, operation, target)
+    page = {"operation": operation, "target": target, "form": form, "cancel_url": cancel_url}
+    return _page(request, page | {"off": why_off(operation, target)}, 200 if form.is_valid() else 422)
+
+
 def require_right(request: HttpRequest, operation: Operation, target: Any) -> None:
     place = place_of(target)
     require(
@@ -199,7 +208,7 @@ def _page(request: HttpRequest, page: dict[str, Any], status: int) -> HttpRespon
         "danger": operation.danger.value,
         "can_ask": not page["off"] or request.method == "POST",
     }
-    return render(request, "operation.html", page, status=status)
+    return render(request, operation.template, page, status=status)
 
 
 def _offered(form: OperationForm) -> dict[str, Any]:
