@@ -1,6 +1,5 @@
 """Two XMLs of a pool compared: whether they mean the same, line by line, and in words."""
 
-import copy
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -42,28 +41,36 @@ def diff(old: str, new: str) -> list[DiffLine]:
 
 def same(xml_a: str, xml_b: str) -> bool:
     """Whether libvirt would make the same pool of both: not by format, comments, sizes, UUID or what it adds itself."""
-    return bool(_meaning(parse(xml_a)) == _meaning(parse(xml_b)))
+    return bool(_shape(_as_read(xml_a)) == _shape(_as_read(xml_b)))
 
 
-def _meaning(root: etree._Element) -> Any:
-    root = copy.deepcopy(root)
-    _fill_in(root)
-    return _shape(root)
-
-
-def _fill_in(root: etree._Element) -> None:
-    """As libvirt does when it reads a definition."""
+def _as_read(xml: str) -> etree._Element:
+    """As libvirt understands a definition: with what it fills in, without what it counts itself."""
+    root = parse(xml)
     for tag in _COUNTED:
         for element in root.findall(tag):
             root.remove(element)
+    for device in root.iterfind("source/device"):
+        for extent in device.findall("freeExtent"):
+            device.remove(extent)
     _fill_in_source(root, root.get("type", ""))
     for target in root.findall("target"):
         for path in target.findall("path"):
             path.text = re.sub("/+", "/", (path.text or "").strip()).rstrip("/") or "/"
             if root.get("type") in ("logical", "zfs"):
                 target.remove(path)
-    for mode in root.findall("target/permissions/mode"):
-        mode.text = (mode.text or "").strip().lstrip("0") or "0"
+    for permissions in root.findall("target/permissions"):
+        _read_permissions(permissions)
+    return root
+
+
+def _read_permissions(permissions: etree._Element) -> None:
+    for element in permissions.findall("*"):
+        text = (element.text or "").strip()
+        if element.tag == "mode":
+            element.text = text.lstrip("0").rjust(4, "0")
+        elif text == "-1":
+            permissions.remove(element)
 
 
 def _fill_in_source(root: etree._Element, pool_type: str) -> None:
@@ -92,7 +99,7 @@ def _shape(element: etree._Element) -> Any:
 
 def differences(old: str, new: str) -> list[str]:
     """What differs, in words: "Mount options: noatime added." """
-    a, b = parse(old), parse(new)
+    a, b = _as_read(old), _as_read(new)
     found = []
     for label, was, becomes in (
         ("Type", a.get("type", ""), b.get("type", "")),
@@ -108,7 +115,9 @@ def differences(old: str, new: str) -> list[str]:
         if was_values.get("auth_secret") != values.get("auth_secret"):
             found.append("Password: another secret.")
         put_values(a, values)
-    return found + _other(a, b)
+    return found + (
+        _other(a, b) or ([] if found or _shape(a) == _shape(b) else ["The order of its elements."])
+    )
 
 
 def _in_words(field: Field, old: Any, new: Any) -> list[str]:
@@ -130,12 +139,11 @@ def _changed(label: str, old: str, new: str) -> str:
 
 def _other(a: etree._Element, b: etree._Element) -> list[str]:
     """What no field is about."""
-    if _meaning(a) == _meaning(b):
+    if _shape(a) == _shape(b):
         return []
     old, new = Counter(_leaves(a)), Counter(_leaves(b))
     gone, come = dict((old - new).elements()), dict((new - old).elements())
-    skip = ("name", "@type", *_COUNTED)
-    paths = [path for path in dict.fromkeys((*gone, *come)) if path not in skip]
+    paths = [path for path in dict.fromkeys((*gone, *come)) if path not in ("name", "@type")]
     return [_changed(path, gone.get(path, ""), come.get(path, "")) for path in paths]
 
 

@@ -21,6 +21,9 @@ def put_secret(
 
     Raises VirtError, in which the value never stands; libvirt's limit is 64 KiB.
     """
+    # Looked at first: an error of encode() carries the value.
+    if not value or not value.isprintable():
+        raise VirtError("invalid", "The password is empty or has characters that cannot be printed.")
     found = find_secret(c, usage_type, usage_id)
     uuid = found or uuid or own_secret(usage_id.removeprefix(USAGE_PREFIX))
     xml = _secret_xml(uuid, usage_type, usage_id, pool_name)

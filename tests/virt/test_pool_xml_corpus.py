@@ -7,8 +7,6 @@ import pytest
 from lxml import etree
 
 from storagemgr.virt import pool_xml, pools
-from storagemgr.virt.connection import connect
-from storagemgr.virt.errors import VirtError
 from storagemgr.virt.pool_fields import FIELDS, fields_of
 
 CORPUS = {path.stem: path.read_text() for path in sorted((Path(__file__).parent / "corpus").glob("*.xml"))}
