@@ -73,10 +73,11 @@ class PoolConfig:
         """The source in one line: "nas1:/export/vm", "/dev/sdb", "vg0"; a directory is its own."""
         hosts = ", ".join(self.source_hosts)
         device = ", ".join(self.source_devices)
+        source_name = self.source_name or self.name
         if self.type in ("logical", "zfs"):
-            what = f"{self.source_name} ({device})" if device else self.source_name
+            what = f"{source_name} ({device})" if device else source_name
         elif self.type == "gluster":
-            what = self.source_name + (self.source_dir if self.source_dir != "/" else "")
+            what = source_name + (self.source_dir if self.source_dir != "/" else "")
         else:
             what = self.adapter or device or self.source_name or self.source_dir
         if hosts and what:
@@ -193,7 +194,9 @@ def _attribute(parent: etree._Element, path: str, name: str) -> str:
 
 def _host(host: etree._Element) -> str:
     name, port = host.get("name", ""), host.get("port")
-    return f"{name}:{port}" if port else name
+    if not port:
+        return name
+    return f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
 
 
 def _adapter(source: etree._Element) -> str:
