@@ -171,6 +171,11 @@ def _find(
     return see(f"{wizard.url('source')}#found")
 
 
+def _has_typed(wizard: Wizard) -> bool:
+    first = MAIN_FIELD.get(wizard.draft.type, "source_name")
+    return bool(wizard.values.get(first)) and first != "adapter_kind"
+
+
 def _page(
     request: HttpRequest,
     wizard: Wizard,
@@ -202,8 +207,8 @@ def _page(
         "results": results,
         "is_working": any(answer.is_working for answer in was_asked),
         "asked_at": max((answer.at for answer in answered if answer.at), default=None),
-        "is_typed": not any(result.is_chosen for result in results),
+        "is_typed": _has_typed(wizard) and not any(result.is_chosen for result in results),
         "what": finding.what_is_found(wizard.draft.type, answered[0].result["asked"] if answered else {}),
-        "is_wide": not results or bool(form.errors),
+        "is_wide": not was_asked or bool(form.errors),
     }
     return step_page(request, wizard, "source", context, status=status)
