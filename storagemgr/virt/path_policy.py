@@ -67,6 +67,8 @@ def why_not_a_path(path: str) -> str:
         return "The path has characters that cannot be printed, or is too long."
     if any(part in ("", ".", "..") for part in path[1:].removesuffix("/").split("/")) and path != "/":
         return "The path may not have “.”, “..” or an empty part in it."
+    if any(part != part.strip() for part in path.split("/")):
+        return "No part of the path may begin or end with a space."
     return ""
 
 

@@ -11,46 +11,7 @@ from lxml import etree
 from storagemgr.virt.errors import VirtError
 from storagemgr.virt.pool_fields import Field, Values, fields_of
 from storagemgr.virt.pool_guard import own_secret
-
-Element = etree._Element
-
-NAMESPACES = {
-    "fs": "http://libvirt.org/schemas/storagepool/fs/1.0",
-    "rbd": "http://libvirt.org/schemas/storagepool/rbd/1.0",
-}
-# As libvirt writes them; what stands in none of them goes where it comes.
-_ORDER = {
-    name: rank
-    for rank, name in enumerate(
-        (
-            *(
-                "name",
-                "uuid",
-                "capacity",
-                "allocation",
-                "available",
-                "features",
-                "source",
-                "target",
-                "refresh",
-            ),
-            *(
-                "host",
-                "device",
-                "dir",
-                "adapter",
-                "initiator",
-                "format",
-                "protocol",
-                "auth",
-                "vendor",
-                "product",
-            ),
-            *("path", "permissions", "mode", "owner", "group", "label", "parentaddr"),
-        )
-    )
-}
-_LAST = len(_ORDER)
+from storagemgr.virt.pool_tree import NAMESPACES, Element, insert, need, remove, remove_at, tag_of
 
 
 def values_at(root: Element) -> dict[str, Any]:
@@ -92,7 +53,7 @@ def get(root: Element, field: Field) -> Any:
     path, attribute = _place(field)
     if attribute:
         return _attribute(root.find(path), attribute)
-    return (root.findtext(path) or "").strip()
+    return root.findtext(path) or ""
 
 
 def _put(root: Element, field: Field, values: Values) -> None:
@@ -228,7 +189,7 @@ def _next_line(
     """The element of `line`, new if there is none, at its place after `before`."""
     if element is not None and (before is None or _stands_after(element, before)):
         return element
-    new = etree.Element(_tag(lines.path), lines.attributes(line))
+    new = etree.Element(tag_of(lines.path), lines.attributes(line))
     if element is not None:
         for name, value in element.attrib.items():
             new.set(name, value)
@@ -278,7 +239,7 @@ def _put_adapter(root: Element, values: Values) -> None:
     """What belongs to another kind than the chosen one goes."""
     kind = values.get("adapter_kind")
     if not kind:
-        _remove_at(root, "source/adapter")
+        remove_at(root, "source/adapter")
         return
     new = root.find("source/adapter") is None
     adapter = need(root, "source/adapter")
@@ -295,7 +256,7 @@ def _put_adapter(root: Element, values: Values) -> None:
 
 def _put_parent(adapter: Element, values: Values) -> None:
     if not values:
-        _remove_at(adapter, "parentaddr")
+        remove_at(adapter, "parentaddr")
         return
     parent = need(adapter, "parentaddr")
     _set(parent, "unique_id", values.get("unique_id"))
@@ -321,7 +282,7 @@ def _put_user(root: Element, values: Values) -> None:
     auth = root.find("source/auth")
     user = values.get("auth_user", _attribute(auth, "username"))
     if not user:
-        _remove_at(root, "source/auth")
+        remove_at(root, "source/auth")
         return
     old = _attribute(root.find("source/auth/secret"), "uuid", "usage")
     wanted = values.get("auth_secret") or old or own_secret(root.findtext("uuid") or "")
@@ -340,74 +301,3 @@ def _is_uuid(text: str) -> bool:
         return bool(UUID(text))
     except ValueError:
         return False
-
-
-# Elements put in and taken out so that lines and indents stay as they were.
-
-
-def _tag(path: str) -> str:
-    name = path.rpartition("/")[2]
-    prefix, colon, local = name.partition(":")
-    return f"{{{NAMESPACES[prefix]}}}{local}" if colon else name
-
-
-def need(parent: Element, path: str) -> Element:
-    """The element at `path`, made with those above it where they are missing."""
-    for step in path.split("/"):
-        found = parent.find(step, NAMESPACES)
-        if found is None:
-            prefix = step.partition(":")[0]
-            space = {prefix: NAMESPACES[prefix]} if ":" in step else None
-            found = etree.Element(_tag(step), nsmap=space)
-            insert(parent, found)
-        parent = found
-    return parent
-
-
-def _rank(element: Element, parent: Element) -> int:
-    in_source = (parent.tag, element.tag) == ("source", "name")
-    return _ORDER.get("adapter" if in_source else element.tag, _LAST)
-
-
-def insert(parent: Element, child: Element, at: int | None = None) -> None:
-    if at is None:
-        before = [i for i, other in enumerate(parent) if _rank(other, parent) <= _rank(child, parent)]
-        at = before[-1] + 1 if before else 0
-    if len(parent):
-        previous = parent[at - 1] if at else None
-        if previous is None:
-            child.tail = parent.text
-        else:
-            child.tail = previous.tail
-            previous.tail = parent.text if at == len(parent) else previous.tail
-    else:
-        _open_up(parent, child)
-    parent.insert(at, child)
-
-
-def _open_up(parent: Element, child: Element) -> None:
-    """The first child of an element that had none."""
-    depth = sum(1 for _ in parent.iterancestors())
-    top = parent.getroottree().getroot()
-    if "\n" in (top.text or "") and not (parent.text or "").strip():
-        parent.text, child.tail = "\n" + "  " * (depth + 1), "\n" + "  " * depth
-
-
-def _remove_at(parent: Element, path: str) -> None:
-    found = parent.find(path)
-    if found is not None:
-        remove(found)
-
-
-def remove(element: Element) -> None:
-    parent = element.getparent()
-    if parent is None:
-        return
-    previous = element.getprevious()
-    if element.getnext() is None:
-        if previous is None:
-            parent.text = None
-        else:
-            previous.tail = element.tail
-    element.tail = None
-    parent.remove(element)

@@ -18,7 +18,8 @@ from storagemgr.virt.pool_guard import check as check
 from storagemgr.virt.pool_guard import own_secret as own_secret
 from storagemgr.virt.pool_guard import parse as parse
 from storagemgr.virt.pool_guard import schema_problems as schema_problems
-from storagemgr.virt.pool_places import NAMESPACES, follow_name, need, put_values, values_at
+from storagemgr.virt.pool_places import follow_name, put_values, values_at
+from storagemgr.virt.pool_tree import NAMESPACES, need
 
 
 def build(pool_type: str, name: str, uuid: str, values: Values) -> str:

@@ -55,7 +55,17 @@ def test_so_is_what_is_below_it(tree):
         "/srv/a\nb",
         "/srv/\0",
     ]
-    + ["/srv/\u202egnp", "/" + "x" * 1024, "/srv/\ud800", "C:\\vm", "~/vm", "/srv/vm//"],
+    + [
+        "/srv/\u202egnp",
+        "/" + "x" * 1024,
+        "/srv/\ud800",
+        "C:\\vm",
+        "~/vm",
+        "/srv/vm//",
+        "/ ",
+        "/srv/vm ",
+        "/srv/ vm",
+    ],
 )
 def test_what_is_no_plain_path_is_refused(path):
     for check in (why_not_a_path, why_not_here, why_not_of_devices):
