@@ -1,6 +1,6 @@
 """A storage host of the lab: a User Mode Linux guest with a real libvirtd. How to use it stands in docs/lab.md.
 
-lab1.run("exportfs -v")             what the command printed; CommandFailed when its status is not 0, unless check=False
+lab1.run("exportfs -v")             what the command printed; CommandFailed unless its status is 0 or check=False
 lab1.put("/vm_data/a.raw", b"...")  a file in the guest
 lab1.freeze(), lab1.thaw()          the host hangs and keeps its connections open
 lab1.cut(), lab1.mend()             its network cable
@@ -14,7 +14,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -29,6 +29,13 @@ USERS = ("root", "storage", "plain")
 SERVER_ONLY = ("nfs-server.service", "tgt.service")
 ADDRESSES = {"lab1": "10.99.0.2", "lab2": "10.99.0.3"}
 
+_DEFINED = (
+    ("list --name", "destroy"),
+    ("list --all --name", "undefine --nvram"),
+    ("pool-list --uuid", "pool-destroy"),
+    ("pool-list --all --uuid", "pool-undefine"),
+    ("secret-list", "secret-undefine"),
+)
 _DOORS = {"ssh": 22, "tls": 16514, "tcp": 16509}
 
 
@@ -96,8 +103,9 @@ class Guest:
 
     @property
     def running(self) -> bool:
+        """Whoever started it: a lab may be attached to by others."""
         if self._process is not None:
-            return self._process.poll() is None
+            self._process.poll()
         return self._pid_file.exists() and self._is_ours(self.pid)
 
     def prepare(self, authority: Authority, image: Path) -> None:
@@ -119,9 +127,7 @@ class Guest:
         authority.sign_server(pki / "private/serverkey.pem", pki / "servercert.pem", self.name, self.address)
         _write(given / "etc/pki/CA/cacert.pem", authority.certificate.read_text())
         self.network.add_tap(self.tap)
-        for disk in self._disks():
-            with disk.open("wb") as new:
-                new.truncate(DISK_SIZE)
+        self._make_disks()
         self._open_doors()
 
     def start(self) -> None:
@@ -171,22 +177,23 @@ class Guest:
         os.kill(self.pid, signal.SIGCONT)
 
     def cut(self) -> None:
-        self.network.set_link(self.tap, "down")
+        self.network.unplug(self.tap)
 
     def mend(self) -> None:
-        self.network.set_link(self.tap, "up")
+        self.network.plug(self.tap)
+        self.network.forget_neighbours()
 
     def kill(self) -> None:
         """Power loss: what the guest had not yet written is gone."""
         self._hang_up()
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        self._wait_for_end(20)
+        _wait_until(lambda: not self.running, 20, f"{self.name} does not end")
 
     def power_off(self) -> None:
         self._try("systemctl poweroff")
         self._hang_up()
-        self._wait_for_end(90)
+        _wait_until(lambda: not self.running, 90, f"{self.name} does not end")
 
     def reset(self) -> None:
         """Clean within seconds; a guest too broken for that loses its disks and boots anew."""
@@ -194,24 +201,45 @@ class Guest:
             self.thaw()
             self.mend()
             with suppress(CommandFailed, subprocess.TimeoutExpired):
-                self.run("lab-reset", timeout=45)
+                self.clean()
                 return
             self.kill()
-        for disk in [self._cow, *self._disks()]:
-            disk.unlink(missing_ok=True)
-        for disk in self._disks():
-            with disk.open("wb") as new:
-                new.truncate(DISK_SIZE)
+        self._cow.unlink()
+        self._make_disks()
         self.start()
         self.wait_until_up()
-        self.run("lab-reset")
+        self.clean()
+
+    def clean(self) -> None:
+        """virsh takes half a second to start inside, so libvirt's part is done from here."""
+        self._forget_definitions()
+        self.run("lab-reset", timeout=45)
 
     def stop(self) -> None:
+        self._hang_up()
         if self.running:
             self.kill()
         for door in self._doors:
             door.kill()
             door.wait()
+
+    def _forget_definitions(self) -> None:
+        """What cannot be stopped stays; lab-reset sees it, and restarts libvirtd without it."""
+        commands = []
+        for listed, command in _DEFINED:
+            names = [line.split()[0] for line in self._virsh(listed).splitlines() if line.strip()]
+            commands += [f"{command} {name}" for name in names]
+        if commands:
+            self._virsh("; ".join(commands))
+
+    def _virsh(self, command: str) -> str:
+        virsh = ["virsh", "-q", "-c", self.socket_uri, command]
+        return subprocess.run(virsh, capture_output=True, text=True, timeout=30).stdout
+
+    def _make_disks(self) -> None:
+        for disk in self._disks():
+            with disk.open("wb") as new:
+                new.truncate(DISK_SIZE)
 
     @property
     def _given(self) -> Path:
@@ -276,7 +304,7 @@ class Guest:
     def _ssh_options(self) -> Iterator[str]:
         options = {
             "ControlMaster": "auto",
-            "ControlPath": f"{self.directory}/{self.name}.%r",
+            "ControlPath": f"{self.directory}/{self.name}.master-%r",
             "ControlPersist": "yes",
             "UserKnownHostsFile": str(self.known_hosts),
             "GlobalKnownHostsFile": "/dev/null",
@@ -297,10 +325,11 @@ class Guest:
             return subprocess.CompletedProcess([], 255, b"", b"timeout")
 
     def _hang_up(self) -> None:
-        for user in USERS:
-            if (self.directory / f"{self.name}.{user}").exists():
-                command = ["ssh", *self._ssh_options(), "-O", "exit", f"{user}@127.0.0.1"]
-                subprocess.run(command, capture_output=True, timeout=20)
+        for master in self.directory.glob(f"{self.name}.master-*"):
+            user = master.suffix.removeprefix(".master-")
+            command = ["ssh", *self._ssh_options(), "-O", "exit", f"{user}@127.0.0.1"]
+            subprocess.run(command, capture_output=True, timeout=20)
+            _wait_until(lambda path=master: not path.exists(), 10, f"{master} is still there")
 
     def _is_ours(self, pid: int) -> bool:
         try:
@@ -308,16 +337,17 @@ class Guest:
         except OSError:
             return False
 
-    def _wait_for_end(self, seconds: float) -> None:
-        deadline = time.monotonic() + seconds
-        while self.running:
-            if time.monotonic() > deadline:
-                raise RuntimeError(f"{self.name} did not end within {seconds} s")
-            time.sleep(0.05)
-
 
 class CommandFailed(Exception):
     """A command in a guest ended with another status than 0."""
+
+
+def _wait_until(condition: Callable[[], bool], seconds: float, otherwise: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise RuntimeError(otherwise)
+        time.sleep(0.02)
 
 
 def _write(path: Path, content: str) -> None:

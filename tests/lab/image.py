@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,35 +16,13 @@ MODULES = Path("/usr/lib/uml/modules")
 SUITE = "bookworm"
 SIZE = "6G"
 
-PACKAGES = [
-    "systemd-sysv",
-    "udev",
-    "dbus",
-    "kmod",
-    "iproute2",
-    "openssh-server",
-    "libvirt-daemon-system",
-    "libvirt-clients",
-    "qemu-utils",
-    "scrub",
-    "libvirt-daemon-driver-storage-gluster",
-    "libvirt-daemon-driver-storage-iscsi-direct",
-    "libvirt-daemon-driver-storage-rbd",
-    "libvirt-daemon-driver-storage-zfs",
-    "nfs-kernel-server",
-    "nfs-common",
-    "tgt",
-    "open-iscsi",
-    "glusterfs-server",
-    "lvm2",
-    "thin-provisioning-tools",
-    "multipath-tools",
-    "parted",
-    "fdisk",
-    "e2fsprogs",
-    "xfsprogs",
-    "dosfstools",
-]
+PACKAGES = (
+    "systemd-sysv udev dbus kmod iproute2 openssh-server libvirt-daemon-system libvirt-clients qemu-utils scrub"
+    " libvirt-daemon-driver-storage-gluster libvirt-daemon-driver-storage-iscsi-direct"
+    " libvirt-daemon-driver-storage-rbd libvirt-daemon-driver-storage-zfs"
+    " nfs-kernel-server nfs-common tgt open-iscsi glusterfs-server"
+    " lvm2 thin-provisioning-tools multipath-tools parted fdisk e2fsprogs xfsprogs dosfstools"
+)
 
 _LEFT_OUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
 
@@ -60,11 +39,12 @@ def image() -> Path:
     with _alone(cache / "lock"):
         if not finished.exists():
             _build(finished)
+        os.utime(finished.parent)
     return finished
 
 
 def _recipe() -> str:
-    digest = hashlib.sha256(" ".join([SUITE, SIZE, *PACKAGES]).encode())
+    digest = hashlib.sha256(f"{SUITE} {SIZE} {PACKAGES}".encode())
     for path in [Path(__file__), HERE / "setup.sh", *sorted((HERE / "guest").rglob("*"))]:
         if path.is_file():
             digest.update(str(path.relative_to(HERE)).encode() + path.read_bytes())
@@ -101,16 +81,22 @@ def _build(finished: Path) -> None:
         shutil.rmtree(work)
 
 
-def _forget_old(cache: Path, kept: int = 3) -> None:
-    """A lab that runs may still need the image of an older recipe."""
-    images = sorted(cache.glob("*/root.img"), key=lambda path: path.stat().st_mtime)
-    for old in images[:-kept]:
-        shutil.rmtree(old.parent)
+def _forget_old(cache: Path) -> None:
+    """Recipes that nobody has used for a week: a lab that runs may need an older one than this."""
+    for old in cache.glob("*/root.img"):
+        if time.time() - old.parent.stat().st_mtime > 7 * 24 * 3600:
+            shutil.rmtree(old.parent)
 
 
 def _options() -> list[str]:
     left_out = [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
-    return ["--quiet", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}", *left_out]
+    return [
+        "--quiet",
+        "--mode=root",
+        "--variant=minbase",
+        f"--include={PACKAGES.replace(' ', ',')}",
+        *left_out,
+    ]
 
 
 def _sources() -> list[str]:

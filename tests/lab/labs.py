@@ -95,12 +95,12 @@ class Lab:
             guest.prepare(authority, base)
             guest.start()
         with ThreadPoolExecutor() as both:
-            list(both.map(_wait_and_reset, self.guests))
+            list(both.map(_wait_and_clean, self.guests))
 
 
-def _wait_and_reset(guest: Guest) -> None:
+def _wait_and_clean(guest: Guest) -> None:
     guest.wait_until_up()
-    guest.run("lab-reset")
+    guest.clean()
 
 
 def remove_what_is_dead() -> None:

@@ -35,10 +35,19 @@ class Network:
 
     def add_tap(self, name: str) -> None:
         self._ip("tuntap", "add", name, "mode", "tap")
-        self._ip("link", "set", name, "master", "br0", "up")
+        self._ip("link", "set", name, "up")
+        self.plug(name)
 
-    def set_link(self, name: str, state: str) -> None:
-        self._ip("link", "set", name, state)
+    def plug(self, name: str) -> None:
+        self._ip("link", "set", name, "master", "br0")
+
+    def forget_neighbours(self) -> None:
+        """Else a connection right after a silence fails together with the question that nobody answered."""
+        self._ip("neighbour", "flush", "dev", "br0")
+
+    def unplug(self, name: str) -> None:
+        """The guest notices nothing but silence, as behind a switch that died."""
+        self._ip("link", "set", name, "nomaster")
 
     def inside(self, *command: str) -> list[str]:
         return ["nsenter", f"--net={NAMESPACES / self.name}", *command]

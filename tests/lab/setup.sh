@@ -19,4 +19,4 @@ systemctl --quiet mask getty.target console-getty.service systemd-networkd-wait-
     fstrim.timer logrotate.timer nfs-blkmap.service systemd-pstore.service systemd-update-utmp.service \
     libvirt-guests.service systemd-logind.service systemd-machined.service systemd-binfmt.service \
     kmod-static-nodes.service dev-mqueue.mount dev-hugepages.mount sys-kernel-debug.mount \
-    sys-kernel-tracing.mount lvm2-monitor.service blk-availability.service modprobe@drm.service
+    sys-kernel-tracing.mount lvm2-monitor.service dm-event.socket dm-event.service blk-availability.service modprobe@drm.service

@@ -1,12 +1,10 @@
 """The lab itself: what the other tests here stand on."""
 
-import socket
 import subprocess
-import time
 
 import pytest
 from lab.guests import CommandFailed, Guest
-from lab.labs import CHAP_PASSWORD, CHAP_TARGET, CHAP_USER, PLAIN_TARGET, Lab, what_is_missing
+from lab.labs import CHAP_PASSWORD, CHAP_TARGET, CHAP_USER, PLAIN_TARGET, Lab
 
 
 def virsh(uri: str, *command: str, seconds: float = 30) -> str:
@@ -53,7 +51,9 @@ def test_chap_wants_the_password(lab1: Guest, lab2: Guest) -> None:
 
 
 def test_two_paths_to_one_disk_make_a_multipath_map(lab1: Guest) -> None:
-    assert virsh(lab1.socket_uri, "pool-create-as", "maps", "mpath", "--target", "/dev/mapper").startswith("Pool")
+    assert virsh(lab1.socket_uri, "pool-create-as", "maps", "mpath", "--target", "/dev/mapper").startswith(
+        "Pool"
+    )
     assert "dm-" in virsh(lab1.socket_uri, "vol-list", "maps")
 
 
