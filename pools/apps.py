@@ -5,4 +5,5 @@ class PoolsConfig(AppConfig):
     name = "pools"
 
     def ready(self) -> None:
-        from pools import creation, finding, lifecycle, operations, trying, undoing  # noqa: F401  (declare operations)
+        # They declare the operations.
+        from pools import configure, creation, finding, lifecycle, operations, trying, undoing  # noqa: F401

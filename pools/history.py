@@ -72,6 +72,13 @@ def is_pending(running: str, defined: str) -> bool:
     return not pool_xml.same(without_rights(running), without_rights(defined))
 
 
+def pending(pool: Pool) -> list[str]:
+    """What takes effect when the pool is started next, in words; [] while it runs as it is defined."""
+    if not (pool.is_active and pool.running_xml):
+        return []
+    return pool_xml.differences(without_rights(pool.running_xml), without_rights(pool.xml))
+
+
 def without_rights(xml: str) -> str:
     return _without(xml, (*_COUNTED, "target/permissions"))
 

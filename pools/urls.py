@@ -1,6 +1,6 @@
 from django.urls import path
 
-from pools import bulk, views
+from pools import bulk, configuration, views
 from pools.drafts import views as drafts
 
 app_name = "pools"
@@ -17,5 +17,10 @@ urlpatterns = [
         for slug in ("find-sources", "test", "create", "undo-creation")
     ),
     path("pools/<int:pk>/", views.pool, name="pool"),
+    path("pools/<int:pk>/configuration/", configuration.configuration, name="configuration"),
+    path("pools/<int:pk>/configuration/history/", configuration.configurations, name="configurations"),
+    path(
+        "pools/<int:pk>/configuration/<int:version>/", configuration.configuration_at, name="configuration_at"
+    ),
     path("pools/<int:pk>/<slug:slug>/", views.operate, name="operate"),
 ]

@@ -7,7 +7,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from pools import attention, bulk, filters
+from pools import attention, bulk, filters, history
 from pools.capacity import FleetSpace
 from pools.drafts.steps import may_define_somewhere
 from pools.models import Pool
@@ -92,6 +92,7 @@ def heading_of(request: HttpRequest, found: Pool) -> dict[str, Any]:
         "state": pool_state(found),
         "create": buttons_of(request.user, found, create, "pools:operate")[0],
         "volumes_problem": message(found.volumes_error) if found.volumes_error else None,
+        "pending": history.pending(found),
     }
 
 
@@ -105,8 +106,9 @@ def vms_of(found: Pool) -> list[dict[str, Any]]:
 
 
 def operations_of(found: Pool) -> list[Operation]:
-    """Those about the pool itself; making a volume in it has its own address."""
-    return [operation for operation in operations_for(found) if operation.name.startswith("pool.")]
+    """Those about the pool itself; making a volume in it and its configuration have pages of their own."""
+    own = [operation for operation in operations_for(found) if operation.name.startswith("pool.")]
+    return [operation for operation in own if operation.name != "pool.configure"]
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

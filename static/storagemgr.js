@@ -99,6 +99,7 @@
   document.addEventListener("htmx:after:swap", () => {
     sayNew(true);
     showChosen();
+    showFields();
   });
 
   // ---- Choosing rows: the box in the head of a table stands for all boxes below it.

@@ -296,6 +296,15 @@ MESSAGES = {
         "It is not there any more.",
         "Somebody removed it while the job waited. The list shows what is there now.",
     ),
+    "not_stopped_for_change": Message(
+        "The pool has its new configuration, but could not be stopped, so it goes on by the former one.",
+        "See to the reason, then stop and start it.",
+    ),
+    "not_started_with_change": Message(
+        "The pool has its new configuration, and did not start with it.",
+        "See to the reason and start it, or bring back the former configuration from its history.",
+        "The pool is stopped; its data is untouched.",
+    ),
     "changed_since": Message(
         "It changed since you looked.", "Look at it again before you go on.", NOTHING_CHANGED
     ),

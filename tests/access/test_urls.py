@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from pools.models import NewPool, PoolDraft
+from pools.models import NewPool, PoolConfiguration, PoolDraft
 from storagemgr.access.models import AuditEvent, Grant
 from storagemgr.access.rights import ROLES, roles_with
 from storagemgr.jobs.models import Batch, Job
@@ -34,6 +34,9 @@ TABLE = {
     "jobs:strip": SIGNED_IN,
     "hosts:list": SIGNED_IN,
     "pools:pool": ("viewer", "pool"),
+    "pools:configuration": ("viewer", "pool"),
+    "pools:configurations": ("viewer", "pool"),
+    "pools:configuration_at": ("viewer", "pool"),
     "volumes:of_pool": ("viewer", "pool"),
     "volumes:volume": ("viewer", "volume"),
     "jobs:job": ("viewer", "job"),
@@ -59,7 +62,11 @@ TABLE = {
     "hosts:remove": ("administrator", "host"),
 }
 # What else the address takes.
-ARGUMENTS = {"pools:selected": {"slug": "stop"}, "pools:draft_step": {"step": "hosts"}}
+ARGUMENTS = {
+    "pools:selected": {"slug": "stop"},
+    "pools:draft_step": {"step": "hosts"},
+    "pools:configuration_at": {"version": 1},
+}
 POST_ONLY = {"jobs:acknowledge", "jobs:cancel", "jobs:give_up", "pools:draft_discard"}
 
 
@@ -86,6 +93,8 @@ def things(volume, host, pool):
     )
     draft = PoolDraft.objects.create(owner=User.objects.create_user("drafter"), type="netfs")
     new = NewPool.objects.create(draft=draft, host=host, name="web")
+    xml = f"<pool type='dir'><name>{pool.name}</name><uuid>{pool.uuid}</uuid></pool>"
+    PoolConfiguration.objects.create(pk=1, host=host, pool_uuid=pool.uuid, xml=xml)
     return {
         "pool": pool,
         "volume": volume,
@@ -148,7 +157,7 @@ def test_what_is_about_no_object_takes_the_right_on_everything(client, things, n
 @pytest.mark.parametrize("name", sorted(n for n, row in TABLE.items() if row[0] in ROLES))
 def test_an_object_by_role(client, things, name):
     least, kind = TABLE[name]
-    url = reverse(name, kwargs={"pk": things[kind].pk})
+    url = reverse(name, kwargs={"pk": things[kind].pk} | ARGUMENTS.get(name, {}))
     able = list(ROLES)[list(ROLES).index(least) :]
     for user in everyone():
         status = ask(client, user, name, url).status_code
