@@ -9,7 +9,7 @@ from django.utils import timezone
 from storagemgr.hosts import calls
 from storagemgr.hosts.identity import pki_directory, ssh_identity
 from storagemgr.hosts.models import Host
-from storagemgr.virt import network, ssh
+from storagemgr.virt import network, ssh, tls
 from storagemgr.virt.addresses import local_uri, remote_uri
 from storagemgr.virt.connection import Connection, connect
 from storagemgr.virt.errors import VirtError
@@ -47,6 +47,9 @@ def prepare(host: Host) -> None:
         return
     if host.transport == Transport.TCP and not settings.ALLOW_TCP:
         raise VirtError("tcp_not_allowed")
+    if host.transport == Transport.TLS and (missing := tls.missing(pki_directory())):
+        # libvirt goes without a certificate of ours and is sent away with no reason given.
+        raise VirtError("cert_missing", f"Missing: {', '.join(missing)}.")
     network.resolve(host.address, may_be_near=settings.ALLOW_NEAR_ADDRESSES)
     if host.transport == Transport.SSH:
         ssh_identity().prepare(host.address, host.port_number, host.key)
@@ -70,9 +73,9 @@ def told(host: Host, error: VirtError) -> VirtError:
     return error
 
 
-def open_in_time(host: Host, seconds: float = OPEN_S) -> Connection:
+def open_in_time(host: Host) -> Connection:
     """As open_host, and VirtError connect_timeout when that takes too long."""
-    return in_time(host, "open", seconds, lambda: open_host(host), when_back=_close)
+    return in_time(host, "open", OPEN_S, lambda: open_host(host), when_back=_close)
 
 
 def _close(connection: Connection | None) -> None:

@@ -84,8 +84,13 @@ def other_key(host: Host, confirmed: HostKey, shown: HostKey) -> str:
 
 def _tls(run: Run, host: Host) -> Steps:
     yield Step("Check the certificates")
-    if missing := tls.missing(pki_directory()):
-        raise OperationFailed("cert_missing", f"Missing: {', '.join(missing)}.")
+    reaching.prepare(host)
+    own = tls.read(pki_directory() / "clientcert.pem")
+    if own is None or not own.is_valid_now:
+        raise OperationFailed(
+            "own_cert_invalid", f"Its time is over: {own.not_after:%Y-%m-%d}." if own else ""
+        )
+    run.log(f"our certificate is {own.subject}, valid until {own.not_after:%Y-%m-%d}")
     shown = tls.shown_by(host.address, host.port_number, str(pki_directory()), reaching.KNOCK_S)
     run.log(f"the host's certificate is for {shown.subject}, valid until {shown.not_after:%Y-%m-%d}")
 

@@ -27,9 +27,13 @@ def knock(address: str, port: int, seconds: float) -> None:
     """Opens and closes a TCP connection; VirtError port_refused, connect_timeout or no_route."""
     try:
         socket.create_connection((address, port), timeout=seconds).close()
-    except TimeoutError as error:
-        text = f"{address} port {port}: nothing came back within {seconds:g} s"
-        raise VirtError("connect_timeout", text) from error
     except OSError as error:
-        code = "port_refused" if error.errno == ECONNREFUSED else "no_route"
-        raise VirtError(code, f"{address} port {port}: {error.strerror}") from error
+        raise refused(error, f"{address} port {port}") from error
+
+
+def refused(error: OSError, where: str) -> VirtError:
+    """What it means that a connection was not made."""
+    if isinstance(error, TimeoutError):
+        return VirtError("connect_timeout", f"{where}: nothing came back in time")
+    code = "port_refused" if error.errno == ECONNREFUSED else "no_route"
+    return VirtError(code, f"{where}: {error.strerror or error}")

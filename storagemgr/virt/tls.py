@@ -15,6 +15,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from storagemgr.virt.errors import VirtError
+from storagemgr.virt.network import refused
 
 FILES = ("cacert.pem", "clientcert.pem", "clientkey.pem")
 # X509_V_ERR_*
@@ -77,8 +78,10 @@ def shown_by(address: str, port: int, directory: str, seconds: float) -> Certifi
         raise VirtError(_code_of(error), error.verify_message) from error
     except ssl.SSLError as error:
         raise VirtError("not_tls", str(error)) from error
+    except ConnectionResetError as error:
+        raise VirtError("not_tls", "it hung up when TLS began") from error
     except OSError as error:
-        raise VirtError("host_unreachable", str(error)) from error
+        raise refused(error, f"{address} port {port}") from error
     return _described(x509.load_der_x509_certificate(found or b""))
 
 
