@@ -214,8 +214,9 @@ PARENT = Field(
     help="The adapter on which a virtual one (vHBA) is made. Empty: libvirt takes one that can.",
 )
 MANAGED = Field("managed", "Virtual adapter", "source", kind="choice",
-                choices=_choices(":Made when the pool starts, kept when it stops",
-                                 "yes:Made when the pool starts, removed when it stops", "no:Not touched"))  # fmt: skip
+                choices=_choices(":Removed when the pool stops, if the pool made it",
+                                 "yes:Removed when the pool stops, also if it was there before",
+                                 "no:Kept when the pool stops, if it was there before"))  # fmt: skip
 
 _ADAPTER_NEEDS = {
     "scsi_host": ("adapter_name",),
@@ -336,6 +337,11 @@ def _together(pool_type: str, values: Values) -> list[tuple[str, str]]:
 def _of_netfs(protocol: str, values: Values) -> list[tuple[str, str]]:
     found = []
     export = values.get("source_dir") or ""
+    if ":" in (values.get("source_host") or ""):
+        # It writes "fd00::1:/export" for mount, which reads the server "fd00".
+        found.append(
+            ("source_host", "libvirt cannot mount from an IPv6 address; use the name of the server.")
+        )
     if values.get("protocol_version") and protocol not in ("nfs", "auto"):
         found.append(("protocol_version", "Only NFS has such a version."))
     if export and protocol in ("nfs", "auto") and not export.startswith("/"):

@@ -215,9 +215,9 @@ def test_a_right_value_is_taken(takes, value):
 @given(address=st.ip_addresses())
 @settings(deadline=None)
 def test_every_address_that_is_taken_is_one_for_libvirt(address):
-    values = {"source_host": str(address), "source_dir": "/x", "target_path": "/srv/vm"}
-    assert problems("netfs", values) == {}
-    assert pool_xml.schema_problems(pool_xml.build("netfs", "one", UUID, values)) == []
+    values = {"source_host": str(address), "source_name": "vms"}
+    assert problems("gluster", values) == {}
+    assert pool_xml.schema_problems(pool_xml.build("gluster", "one", UUID, values)) == []
 
 
 def test_what_is_missing_is_said_beside_its_field():
@@ -247,6 +247,7 @@ def test_fields_that_need_each_other():
     netfs = {"source_host": "nas1", "target_path": "/srv/vm"}
     assert problems("netfs", netfs | {"source_dir": "vm", "format": "cifs"}) == {}
     for values, field in (
+        ({"source_dir": "/vm", "source_host": "fd00::1"}, "source_host"),
         ({"source_dir": "vm", "format": "nfs"}, "source_dir"),
         ({"source_dir": "vm"}, "source_dir"),
         ({"source_dir": "/vm", "format": "cifs"}, "source_dir"),
