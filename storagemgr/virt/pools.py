@@ -168,7 +168,7 @@ def read_running_xml(c: Connection, uuid: str) -> str:
 
 
 def parse_config(xml: str) -> PoolConfig:
-    root = etree.fromstring(xml.encode())
+    root = parse(xml)
     source = root.find("source")
     source = etree.Element("source") if source is None else source
     return PoolConfig(

@@ -99,6 +99,8 @@ def test_a_document_type_does_not_reach_libvirt(c: Connection):
         "<!DOCTYPE pool [<!ENTITY x SYSTEM 'file:///etc/hostname'>]><pool type='dir'><name>&x;</name></pool>"
     )
     assert code_of(pools.define, c, xml) == "xml_invalid"
+    with pytest.raises(VirtError):
+        pools.parse_config(xml)
 
 
 SOURCES = {

@@ -59,10 +59,10 @@ def test_harmful_xml_is_refused_quickly_and_in_words(xml, words):
         lambda xml: pool_xml.edited(xml, {"mode": "0700"}),
         lambda xml: pool_xml.same(xml, DIR % ("", "")),
     ):
-        begun = time.perf_counter()
+        begun = time.process_time()
         with pytest.raises(VirtError) as caught:
             read(xml)
-        assert time.perf_counter() - begun < 0.2
+        assert time.process_time() - begun < 0.2
         assert caught.value.code == "xml_invalid"
         assert words in caught.value.detail
         assert len(caught.value.detail) < 300
@@ -72,9 +72,9 @@ def test_the_largest_that_is_read_is_checked_quickly():
     for inside in ("<a/>" * 250_000, "<host name='a'/>" * 60_000, f"<a>{'x' * 1_000_000}</a>"):
         xml = f"<pool type='rbd'><name>one</name><source>{inside}</source></pool>"
         for read in (pool_xml.check, pool_xml.schema_problems, pool_xml.values_of):
-            begun = time.perf_counter()
+            begun = time.process_time()
             read(xml)
-            assert time.perf_counter() - begun < 2
+            assert time.process_time() - begun < 2
 
 
 def test_an_encoding_that_the_text_claims_does_not_matter():
