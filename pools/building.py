@@ -150,9 +150,8 @@ def _why_no_overwrite(pool: Pool) -> str:
     if unseen := devices.not_looked_at(pool):
         return f"Nobody looked at {some(unseen)} in the last 15 minutes. “{LOOK.title}” does."
     if others := len(devices.pools_on_devices(pool)):
-        return (
-            f"{'Another pool' if others == 1 else f'{others} other pools'} of the host use the same device."
-        )
+        who = "Another pool of the host uses" if others == 1 else f"{others} other pools of the host use"
+        return f"{who} the same device."
     if vms := sorted({*devices.vms_on_devices(pool), *devices.vms_of(pool)}):
         return f"VMs have a disk there: {some(vms)}. Detach it from them first, also when they are shut off."
     return ""
@@ -176,18 +175,19 @@ class OverwriteForm(OperationForm):
     def __init__(self, *args: Any, target: Pool, **kwargs: Any) -> None:
         super().__init__(*args, target=target, **kwargs)
         self.contents = devices.contents_of(target)
-        self.fields["looked"].initial = devices.digest(self.contents)
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
         shown = devices.digest(self.contents)
-        if cleaned.get("looked") != shown:
+        self.fields["looked"].initial = shown
+        self.is_outdated = self.is_bound and self.data.get("looked") != shown
+        if self.is_outdated:
             self.data = self.data.copy()
             self.data["looked"] = shown
+
+    def clean(self) -> dict[str, Any]:
+        if self.is_outdated:
             raise forms.ValidationError(
                 "Somebody looked again meanwhile, and something else was there. Read it again."
             )
-        return cleaned
+        return super().clean() or {}
 
     def params(self) -> dict[str, Any]:
         return {"seen": self.contents}
