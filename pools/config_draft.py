@@ -3,12 +3,13 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from django import forms
 from django.conf import settings
 from django.http import QueryDict
 
+from pools import history
 from pools.forms import PoolFieldsForm, field_form
 from pools.models import Pool, PoolConfiguration
 from storagemgr.jobs import sealed
@@ -90,7 +91,7 @@ class Draft:
 
 def opened(pool: Pool, base: PoolConfiguration) -> Draft:
     values = pool_xml.values_of(base.xml)
-    form = _form(pool, values, values=values, kept=_kept(values))
+    form = _form(pool, values, values)
     return Draft(pool, base, form, base.xml, base.xml)
 
 
@@ -99,7 +100,7 @@ def posted(pool: Pool, base: PoolConfiguration, data: QueryDict) -> Draft:
     was = pool_xml.values_of(base.xml)
     text, shown = (lines_of(data.get(name, "")) for name in ("xml", "shown"))
     password = data.get("auth_password") or password_of(pool, data.get("sealed", ""))
-    form = _form(pool, was, data, kept=_kept(was, password))
+    form = _form(pool, was, was, data, password)
     draft = Draft(pool, base, form, text, shown, _sealed(pool, password))
     try:
         draft.xml = _together(pool, form, text, shown or base.xml, password)
@@ -110,19 +111,21 @@ def posted(pool: Pool, base: PoolConfiguration, data: QueryDict) -> Draft:
     if not fixed_problems(base.xml, draft.xml):
         draft.shown = draft.xml
         now = pool_xml.values_of(draft.xml)
-        draft.form = _form(pool, was, as_data(now), values=now, kept=_kept(now, password))
+        draft.form = _form(pool, was, now, as_data(now), password)
         told = [sentence for wrong in draft.form.errors.values() for sentence in wrong]
         draft.said = [said for said in draft.said if not any(sentence in said for sentence in told)]
     return draft
 
 
-def _form(pool: Pool, was: Values, data: Any = None, **options: Any) -> ConfigurationForm:
-    made: ConfigurationForm = field_form(pool.type, base=ConfigurationForm)(data, was=was, **options)
-    return made
-
-
-def _kept(values: Values, password: str = "") -> set[str]:
-    return {"auth_password"} if password or values.get("auth_secret") else set()
+def _form(pool: Pool, was: Values, now: Values, data: Any = None, password: str = "") -> ConfigurationForm:
+    """Of the values `now`. A password is there when one was typed, or a configuration of this pool names its secret."""
+    named = now.get("auth_secret")
+    is_known = bool(named) and history.of(pool).filter(xml__contains=named).exists()
+    has_password = bool(password) or is_known
+    values = {name: value for name, value in now.items() if has_password or name != "auth_secret"}
+    kept = {"auth_password"} if has_password else set()
+    made = field_form(pool.type, base=ConfigurationForm)
+    return cast(ConfigurationForm, made(data, was=was, values=values, kept=kept))
 
 
 def _together(pool: Pool, form: ConfigurationForm, text: str, shown: str, password: str) -> str:
@@ -202,7 +205,7 @@ def _with_line(root: Any, said: str) -> str:
     return f"Line {line}: {said}" if line else said
 
 
-def all_problems(pool: Pool, was: str, xml: str) -> list[str]:
+def all_problems(pool: Pool, was: str, xml: str, password: str = "") -> list[str]:
     """The same for a text that comes without a form; a field's sentence with its label before it."""
     try:
         found = xml_problems(was, xml)
@@ -211,7 +214,7 @@ def all_problems(pool: Pool, was: str, xml: str) -> list[str]:
     if fixed_problems(was, xml):
         return found
     old, now = pool_xml.values_of(was), pool_xml.values_of(xml)
-    form = _form(pool, old, as_data(now), values=now, kept=_kept(now))
+    form = _form(pool, old, now, as_data(now), password)
     for name, wrong in form.errors.items():
         told = [sentence for sentence in wrong if not any(sentence in said for said in found)]
         found += [f"{form.fields[name].label}: {sentence}" for sentence in told]

@@ -91,7 +91,8 @@ class ConfigureForm(OperationForm):
                 None, "There is nothing to apply. Open the configuration, change it and review it."
             )
             return cleaned
-        for said in config_draft.all_problems(self.target, self.base.xml, cleaned["xml"]):
+        password = config_draft.password_of(self.target, cleaned.get("sealed", ""))
+        for said in config_draft.all_problems(self.target, self.base.xml, cleaned["xml"], password):
             self.add_error(None, said)
         if not config_draft.is_xml(cleaned["xml"]):
             del cleaned["xml"]
@@ -241,7 +242,8 @@ def _restart(connection: Connection, pool: Pool) -> Events:
 
 def _settle(run: Run) -> Finding:
     job = run.job
-    sync.read_one(run.open(), run.target)
+    if run.target is not None:
+        read_again(run.open(), run.target)
     pool = find(job)
     base = history.of(pool).filter(pk=job.params["version"]).first() if pool else None
     if pool is None or base is None:

@@ -40,11 +40,11 @@ def xml_on(response: Any) -> str:
 
 
 def text_of(response: Any, element: str = "main") -> str:
-    """With one space between words; of <pre> line by line."""
+    """With one space between words; of the differences line by line."""
     root = html.fromstring(response.content.decode())
     found = root.xpath(f"//*[@id={element!r}]")
-    if found and found[0].tag == "pre":
-        return "\n".join("".join(line.itertext()) for line in found[0]) or found[0].text
+    if found and element == "diff":
+        return "\n".join("".join(line.itertext()) for line in found[0])
     return re.sub(r"\s+", " ", " ".join(found[0].itertext())).strip() if found else ""
 
 
