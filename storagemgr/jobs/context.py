@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from django.db.models import BigIntegerField, Case, Count, F, IntegerField, Q, Value, When
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
@@ -58,7 +59,7 @@ def _here(request: HttpRequest) -> str:
 
 
 def strip_of(user: Actor, here: str = "") -> Strip:
-    """`here`: the page of a job tells itself how the job ended, so it has no notice of it."""
+    """`here`: the page of a job or of its batch tells itself how the job ended, so it has no notice of it."""
     visible = Job.objects.visible_to(user)
     told = notice_of(user)
     # Nearly always none: then this is the only query.
@@ -68,7 +69,7 @@ def strip_of(user: Actor, here: str = "") -> Strip:
     total = sum(counts.get(state, 0) for state in Job.ACTIVE)
     jobs = visible.active().select_related("host").order_by(RUNNING_FIRST, BY_TURN) if total else []
     ended = visible.filter(told).order_by("-finished_at") if len(counts.keys() - Job.ACTIVE) else []
-    notices = [job for job in ended[: NOTICES_SHOWN + 2] if job.get_absolute_url() != here]
+    notices = [job for job in ended[: NOTICES_SHOWN + 2] if here not in _pages_of(job)]
     return Strip(
         summary=", ".join(f"{counts[state]} {word}" for state, word in WORDS if counts.get(state)),
         jobs=shown(user, list(jobs[:JOBS_SHOWN])),
@@ -78,9 +79,14 @@ def strip_of(user: Actor, here: str = "") -> Strip:
     )
 
 
+def _pages_of(job: Job) -> list[str]:
+    batch = [reverse("jobs:batch", args=[job.batch_id])] if job.batch_id else []
+    return [job.get_absolute_url(), *batch]
+
+
 def notice_of(user: Actor) -> Q:
-    """Jobs of this person that ended a moment ago, or that failed and were not acknowledged."""
+    """Jobs of this person that ended a moment ago, or that failed and were not acknowledged. Of a batch only those."""
     if not user.is_authenticated:
         return Q(pk__in=[])
-    lately = Q(state=State.SUCCEEDED, finished_at__gte=timezone.now() - NOTICE_FOR)
+    lately = Q(state=State.SUCCEEDED, finished_at__gte=timezone.now() - NOTICE_FOR, batch=None)
     return Q(requested_by=user.pk, acknowledged_at=None) & (lately | Q(state=State.FAILED))

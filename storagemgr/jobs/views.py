@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import get_resolver, reverse
@@ -81,6 +82,7 @@ def _job_page(request: HttpRequest, job: Any, *, refused: str = "") -> HttpRespo
         "cancel": cancel_of(request, job),
         "may_give_up": job.state == State.INTERRUPTED
         and may(request.user, cancel_right(job), job.host_id, job.pool_uuid),
+        "done": operation.done(job) if operation and job.state == State.FAILED else [],
         "next_step": operation.next_step(job) if operation and not job.is_active else None,
         "again_url": again_url(operation, target, job) if _may_try_again(request, job, target) else "",
         "asked": asked(job),
@@ -226,9 +228,13 @@ def give_up(request: HttpRequest, pk: int) -> HttpResponse:
 
 @require_POST
 def acknowledge(request: HttpRequest, pk: int) -> HttpResponse:
-    """The person has seen how the job ended, so its notice goes. That of somebody else's job is not theirs."""
+    """The person has seen how the job ended, so its notice goes, and those of its batch.
+
+    That of somebody else's job is not theirs.
+    """
     job = visible_or_404(request, Job.objects.all(), pk=pk)
-    mine = Job.objects.filter(pk=job.pk, requested_by=request.user, acknowledged_at=None)
+    told = Q(batch=job.batch_id) if job.batch_id else Q(pk=job.pk)
+    mine = Job.objects.filter(told, requested_by=request.user, acknowledged_at=None)
     mine.exclude(state__in=Job.ACTIVE).update(acknowledged_at=timezone.now())
     back = request.POST.get("next", "")
     if not url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure()):

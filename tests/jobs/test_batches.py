@@ -2,6 +2,7 @@ import uuid
 
 import pytest
 from django.urls import reverse
+from django.utils import timezone
 
 from pools.models import Pool
 from pools.operations import REFRESH
@@ -54,3 +55,19 @@ def test_the_page_names_each_result(client, operator, jobs):
 def test_who_sees_none_of_its_jobs_does_not_see_the_batch(client, outsider, jobs):
     client.force_login(outsider)
     assert client.get(reverse("jobs:batch", args=[jobs[0].batch_id])).status_code == 404
+
+
+def notices(client, url="/"):
+    return client.get(url).content.decode().count('class="sm-note sm-toast" id="notice-')
+
+
+def test_of_a_batch_only_failures_are_told_elsewhere_and_all_closed_at_once(client, operator, jobs):
+    client.force_login(operator)
+    ended = {"finished_at": timezone.now()}
+    Job.objects.filter(pk=jobs[0].pk).update(state=Job.State.SUCCEEDED, **ended)
+    assert notices(client) == 0
+    Job.objects.exclude(pk=jobs[0].pk).update(state=Job.State.FAILED, **ended)
+    assert notices(client) == 2
+    assert notices(client, jobs[0].batch.get_absolute_url()) == 0
+    client.post(reverse("jobs:acknowledge", args=[jobs[1].pk]))
+    assert notices(client) == 0
