@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
 
-from pools import sync
+from pools import history, sync
 from pools.limits import limited
 from pools.models import NewPool, Pool, PoolDraft
 from pools.plans import (
@@ -27,6 +28,7 @@ from storagemgr.jobs.operations import (
     Danger,
     Finding,
     Operation,
+    OperationFailed,
     OperationForm,
     Run,
     Step,
@@ -39,7 +41,7 @@ from storagemgr.virt.errors import VirtError
 from storagemgr.virt.look import LOOK_PREFIX
 
 CALL_S = 20.0
-START_S = 90.0
+START_S = float(settings.JOB_LIMIT)
 FORMAT_S = 24 * 3600.0
 
 
@@ -77,8 +79,13 @@ def _create(run: Run) -> Iterator[Step]:
             _note(new, MADE_DIRECTORY)
         formats = name == "build" and plan["build"] in ("keep", "overwrite")
         act = partial(_ACTS[name], new=new, plan=plan, passwords=run.secrets)
-        limited(run, FORMAT_S if formats else START_S, act)
+        try:
+            limited(run, FORMAT_S if formats else START_S, act)
+        except VirtError as error:
+            raise _explained(error) from error
         _note(new, name)
+        if name == "define":
+            _show(run, new)
     _note(new, MADE)
     _show(run, new)
     forget_passwords(new)
@@ -161,7 +168,9 @@ def _show(run: Run, new: NewPool) -> None:
         host=new.host, uuid=new.uuid, defaults=first | {"state_since": now, "seen_at": now}
     )
     connection = run.open()
-    sync.read_one(connection, pool)
+    maker = history.Maker(run.job.requester_name, run.job.pk, run.job.started_at or now)
+    # What libvirt adds when the pool starts is nobody's change.
+    sync.read_one(connection, pool, None if history.latest(pool) else maker)
     Pool.objects.filter(pk=pool.pk).update(is_changed=True)
 
 
@@ -210,6 +219,13 @@ def done_of(job: Job) -> list[str]:
     return [title for name, title in STEPS.items() if new and name in new.done]
 
 
+def _explained(error: VirtError) -> Exception:
+    """iscsiadm says in words alone that the target did not take the user or the password."""
+    if error.code == "command_failed" and "authorization failure" in error.detail:
+        return OperationFailed("login_refused", error.detail)
+    return error
+
+
 def _next_step(job: Job) -> tuple[str, str] | None:
     new = find(job)
     if job.state == Job.State.FAILED and new and new.done and MADE not in new.done:
@@ -241,6 +257,7 @@ CREATE = register(
         virsh=lambda new, plan: "\n".join(virsh_lines(new, plan)),
         label=lambda new, plan: f"Make {new.name}",
         result=_made_pool,
+        done=done_of,
         next_step=_next_step,
     )
 )

@@ -184,8 +184,17 @@
   };
   document.addEventListener("change", showFields);
   document.addEventListener("DOMContentLoaded", showFields);
+
+  // ---- What was wrong with a field is not said of what is typed next.
   document.addEventListener("input", (event) => {
-    const typed = event.target.closest("[data-typing]") && one("[data-typed]");
-    if (typed) typed.checked = true;
+    const field = event.target.closest("[data-in-step] [aria-invalid]");
+    if (!field) return;
+    field.removeAttribute("aria-invalid");
+    field.classList.remove("is-invalid");
+    one(`#${field.id}_error`)?.remove();
+  });
+  document.addEventListener("input", (event) => {
+    const typed = one("[data-typed]");
+    if (typed?.dataset.typed.split(" ").includes(event.target.name)) typed.checked = true;
   });
 })();

@@ -309,6 +309,10 @@ MESSAGES = {
         "It changed since you looked.", "Look at it again before you go on.", NOTHING_CHANGED
     ),
     "held": Message("Another job has it.", "Wait until that job ends, then ask again.", NOTHING_CHANGED),
+    "login_refused": Message(
+        "The target refused the user or the password.",
+        "Type both once more and try again, or ask who runs the target which initiators and users it lets in.",
+    ),
     "creation_cut_short": Message(
         "Its worker died before the pool was made completely.",
         "Undo what was done, or ask for it again: what is done already is not done twice.",

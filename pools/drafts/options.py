@@ -160,7 +160,7 @@ def _page(request: HttpRequest, wizard: Wizard, form: Any, *, status: int = 200)
         "place": [f for f in mine if groups.get(f.name) == "place"],
         "more": optional,
         "is_wide": any(f.errors or f.value() for f in optional),
-        "errors": [form[name] for name in form.errors if name in form.fields],
+        "errors": [form[name] for name in form.fields if name in form.errors],
         "general_errors": list(form.non_field_errors()),
         "build": form["build"] if "build" in form.fields else None,
         "can_lose": wizard.kind.overwrites,

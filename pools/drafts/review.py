@@ -171,6 +171,8 @@ def sentence_of(wizard: Wizard, plan: dict[str, Any], number: int) -> tuple[str,
     where = f"a {wizard.kind.title} pool"
     if wizard.draft.type == "dir":
         where = f"in {path}"
+    elif wizard.draft.type in ("fs", "netfs", "vstorage"):
+        where = f"from {source}, mounted at {path}"
     elif source:
         where = f"of {source}"
     if plan["build"] == WORD:
@@ -190,6 +192,12 @@ class Outcome:
     row: ShownJob | None
     steps: list[tuple[str, bool]]
     pool: Pool | None
+
+    @property
+    def words(self) -> str:
+        """The first line of what libvirt, or we, said; the page of the job has all of it."""
+        text = self.row.job.error_text if self.row else ""
+        return text.splitlines()[0][:400] if text else ""
 
     @property
     def can_undo(self) -> bool:

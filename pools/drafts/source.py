@@ -66,7 +66,8 @@ def results_of(wizard: Wizard, asked: list[Asked], taken: Taken) -> list[Result]
             more = {name: row.get(name) for name in ("size", "free")}
             said = {name: row.get(name, "") for name in ("holds", "link")}
             result = found.setdefault(row["key"], Result(**known, **more, **said))
-            result.hosts.append(answer.new.host.name)
+            if answer.new.host.name not in result.hosts:
+                result.hosts.append(answer.new.host.name)
     for result in found.values():
         result.missing = [a.new.host.name for a in answered if a.new.host.name not in result.hosts]
         result.holders = taken.source(wizard.draft.type, result.values)
@@ -196,7 +197,7 @@ def _page(
         "server": form["source_host"] if first else None,
         "search_fields": [f for f in fields if f.name in first and f.name != "source_host"],
         "fields": [f for f in fields if f.name not in first],
-        "errors": [form[name] for name in form.errors if name in form.fields],
+        "errors": [form[name] for name in form.fields if name in form.errors],
         "general_errors": list(form.non_field_errors()),
         "find_button": BUTTONS.get(
             wizard.draft.type, "Look at the hosts" if len(asked) > 1 else "Look at the host"
@@ -207,6 +208,9 @@ def _page(
         "results": results,
         "is_working": any(answer.is_working for answer in was_asked),
         "asked_at": max((answer.at for answer in answered if answer.at), default=None),
+        "filled": " ".join(
+            sorted({name for result in results for name in result.values if name != "format"})
+        ),
         "is_typed": _has_typed(wizard) and not any(result.is_chosen for result in results),
         "what": finding.what_is_found(wizard.draft.type, answered[0].result["asked"] if answered else {}),
         "is_wide": not was_asked or bool(form.errors),

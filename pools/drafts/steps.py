@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 from django.http import Http404, HttpRequest
 from django.urls import reverse
@@ -71,14 +72,12 @@ class Wizard:
         return [new.host for new in self.pools]
 
     @cached_property
-    def jobs(self) -> dict[tuple[int, str], Job]:
+    def jobs(self) -> dict[tuple[UUID | None, str], Job]:
         """The latest job of each operation on each of the pools."""
-        rows = Job.objects.filter(pool_uuid__in=[new.uuid for new in self.pools]).order_by("id")
-        by_uuid = {new.uuid: new.pk for new in self.pools}
-        return {(by_uuid[job.pool_uuid], job.operation): job for job in rows}
+        return jobs_of(self.draft)
 
     def job(self, new: NewPool, operation: str) -> Job | None:
-        return self.jobs.get((new.pk, operation))
+        return self.jobs.get((new.uuid, operation))
 
     def is_working(self, operation: str) -> bool:
         return any(job.is_active for (_, name), job in self.jobs.items() if name == operation)
@@ -196,9 +195,18 @@ def wizard_of(request: HttpRequest, pk: int) -> Wizard:
     draft = PoolDraft.objects.filter(pk=pk, owner_id=request.user.pk).first()
     if draft is None:
         raise Http404
+    # Before the rows: a job that has ended by now has written what it found.
+    jobs = jobs_of(draft)
     rows = draft.pools.select_related("host")
     pools = [new for new in rows if new.done or may(request.user, "pool.define", new.host_id, None)]
-    return Wizard(draft, pools)
+    wizard = Wizard(draft, pools)
+    wizard.jobs = jobs
+    return wizard
+
+
+def jobs_of(draft: PoolDraft) -> dict[tuple[UUID | None, str], Job]:
+    rows = Job.objects.filter(pool_uuid__in=list(draft.pools.values_list("uuid", flat=True)))
+    return {(job.pool_uuid, job.operation): job for job in rows.order_by("id")}
 
 
 def kept_until(draft: PoolDraft) -> Any:

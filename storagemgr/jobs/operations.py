@@ -165,6 +165,8 @@ class Operation:
     check: Callable[[Run], None] | None = None  # reads the target again from the host before it starts
     settle: Callable[[Run], Finding] | None = None
     result: Callable[[Job], Any] = lambda job: None  # the row that a finished job made
+    # What a job that ended badly had done before, in words: "Define", "Build".
+    done: Callable[[Job], list[str]] = lambda job: []
     # What to do after the job ended, as (words of the link, URL): "Undo what was done".
     next_step: Callable[[Job], tuple[str, str] | None] = lambda job: None
 

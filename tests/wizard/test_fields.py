@@ -1,4 +1,4 @@
-"""Wrong input in every field of every type: the message stands beside the field, what was typed stays, no job is made."""
+"""Wrong input in every field of every type: the message is beside it, what was typed stays, no job is made."""
 
 import html
 import re
@@ -114,7 +114,9 @@ def test_what_is_missing_is_said_beside_the_field(maker, host, type_, field):
 @pytest.mark.parametrize("type_", FIELDS)
 def test_a_form_has_a_field_for_each_and_no_other(type_):
     assert list(field_form(type_).base_fields) == [field.name for field in FIELDS[type_]]
-    assert set(field_form(type_, "source").base_fields) == {f.name for f in FIELDS[type_] if f.group == "source"}
+    assert set(field_form(type_, "source").base_fields) == {
+        f.name for f in FIELDS[type_] if f.group == "source"
+    }
 
 
 def test_pools_may_be_confined_to_directories(maker, host, settings):
