@@ -191,6 +191,12 @@ def test_the_secret_of_another_pool_is_refused():
         assert len(found) == 1
 
 
+def test_a_pool_without_a_uuid_has_no_secret_of_its_own():
+    xml = f"<pool type='rbd'><name>o</name><source>{auth('usage="storagemgr/"')}</source></pool>"
+    assert len(pool_xml.check(xml)) == 1
+    assert len(pool_xml.check(xml.replace("storagemgr/", pool_xml.own_secret("")))) == 1
+
+
 def test_what_was_so_before_is_no_news():
     before = DIR.replace("/srv/vm", "/var/lib/libvirt/images") % ("", "")
     allowed = ("/srv",)

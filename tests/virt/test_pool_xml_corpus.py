@@ -149,3 +149,63 @@ def test_a_change_taken_back_leaves_the_document_as_it_was(xml, field):
     there = pool_xml.edited(xml, {field.name: other(field, values[field.name])})
     back = pool_xml.edited(there, {field.name: values[field.name]})
     assert canonical(back) == canonical(xml)
+
+
+def test_source_and_target_stay_when_they_are_empty():
+    assert "<target/>" in pool_xml.edited(CORPUS["mpath-least"], {"target_path": ""})
+    assert "<source/>" in pool_xml.edited(CORPUS["vstorage-least"], {"source_name": ""})
+
+
+def test_the_path_of_a_group_follows_its_name():
+    for name, path in (("logical-as-libvirt-says", "/dev/vg9"), ("zfs-as-libvirt-says", "/dev/zvol/vg9")):
+        after = pool_xml.edited(CORPUS[name], {"source_name": "vg9"})
+        assert pools.parse_config(after).target_path == path
+    without = pool_xml.edited(CORPUS["zfs-of-two-devices"], {"source_name": "vg9"})
+    assert pools.parse_config(without).target_path == ""
+
+
+def attributes(xml: str, path: str) -> list[dict]:
+    return [dict(element.attrib) for element in pool_xml.parse(xml).iterfind(path)]
+
+
+def test_a_line_that_stays_keeps_what_else_its_element_has():
+    n = "{https://example.com/notes/1.0}"
+    rbd = pool_xml.edited(CORPUS["rbd-with-unknowns"], {"monitors": ["first", "ceph1", "last:1"]})
+    assert attributes(rbd, "source/host") == [
+        {"name": "first"},
+        {"name": "ceph1", f"{n}rack": "7"},
+        {"name": "last", "port": "1"},
+    ]
+    one, two = "/dev/disk/by-id/ata-1", "/dev/disk/by-id/ata-2"
+    swapped = pool_xml.edited(CORPUS["logical-without-source-name"], {"devices": [two, "/dev/sdx", one]})
+    assert attributes(swapped, "source/device") == [
+        {"path": two, "part_separator": "no"},
+        {"path": "/dev/sdx"},
+        {"path": one},
+    ]
+    assert swapped.count("<!-- bay 1 -->") == 1
+    less = pool_xml.edited(CORPUS["logical-without-source-name"], {"devices": [two]})
+    assert attributes(less, "source/device") == [{"path": two, "part_separator": "no"}]
+
+
+def test_lines_that_are_added_stand_in_lines_of_their_own():
+    xml = pool_xml.edited(CORPUS["netfs-as-libvirt-says"], {"mount_options": ["soft", "noatime"]})
+    assert '\n    <fs:option name="soft"/>\n    <fs:option name="noatime"/>\n  </fs:mount_opts>\n' in xml
+    xml = pool_xml.edited(CORPUS["netfs-cifs-with-port"], {"mount_options": ["ro"], "mode": "0700"})
+    assert "\n  <fs:mount_opts" in xml
+    assert '>\n    <fs:option name="ro"/>\n  </fs:mount_opts>\n</pool>' in xml
+    assert "\n    <permissions>\n      <mode>0700</mode>\n    </permissions>\n  </target>" in xml
+
+
+def test_a_secret_is_named_by_uuid_or_by_usage():
+    xml, uuid = CORPUS["iscsi-as-libvirt-says"], "00000000-0000-4000-8000-000000000001"
+    by_usage = pool_xml.edited(xml, {"auth_secret": "some usage"})
+    assert attributes(by_usage, "source/auth/secret") == [{"usage": "some usage"}]
+    by_uuid = pool_xml.edited(by_usage, {"auth_secret": uuid})
+    assert attributes(by_uuid, "source/auth/secret") == [{"uuid": uuid}]
+    other_user = pool_xml.edited(by_uuid, {"auth_user": "u"})
+    assert attributes(other_user, "source/auth/secret") == [{"uuid": uuid}]
+    first = pool_xml.edited(CORPUS["iscsi-two-portals"], {"auth_user": "u"})
+    own = pool_xml.own_secret(pools.parse_config(first).uuid)
+    assert attributes(first, "source/auth") == [{"type": "chap", "username": "u"}]
+    assert attributes(first, "source/auth/secret") == [{"uuid": own}]
