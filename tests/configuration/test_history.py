@@ -40,7 +40,7 @@ def test_the_list_says_when_who_and_what(as_manager, versions):
     pool, _ = versions
     response = as_manager.get(reverse("pools:configurations", args=[pool.pk]))
     last, second, first = rows_of(response)
-    assert "in use" in last
+    assert "current" in last
     assert "Export: /export/new instead of /export/vm." in last
     assert "Mount options: noatime added, ro removed." in last
     assert "outside this program" in last
@@ -131,7 +131,7 @@ def test_the_page_of_the_pool_leads_to_it(as_manager, versions):
     pool, _ = versions
     assert url(pool) in as_manager.get(pool.get_absolute_url()).content.decode()
     page = text_of(as_manager.get(url(pool)))
-    assert "outside this program, in use" in page
+    assert "outside this program, current" in page
 
 
 def test_times_are_those_of_the_rows(as_manager, versions):

@@ -48,6 +48,7 @@ def test_each_side_follows_what_is_typed_on_the_other(browsing, manager, vmstore
     expect(options).to_have_value("noatime\nnordirplus")
     xml.fill(xml.input_value().replace("</source>", "</sauce>"))
     expect(page.locator("#xml-said")).to_contain_text("this is not XML")
+    expect(xml).to_be_focused()
     assert "</sauce>" in xml.input_value()
     xml.fill(xml.input_value().replace("</sauce>", "</source>"))
     expect(page.locator("#xml-said")).to_be_empty()
@@ -77,6 +78,9 @@ def test_a_wrong_field_has_the_focus_led_to_it(browsing, manager, vmstore):
     page.locator("#errors a").click()
     expect(page.get_by_label("Mount point")).to_be_focused()
     expect(page.get_by_label("Mount point")).to_have_value("/etc")
+    expect(page.locator("#id_target_path_error")).to_contain_text("belongs to the host's system")
+    page.keyboard.type("/more")
+    expect(page.locator("#id_target_path_error")).to_have_count(0)
 
 
 def test_without_javascript_buttons_bring_them_together(browsing, manager, vmstore):
