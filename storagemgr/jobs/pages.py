@@ -285,14 +285,14 @@ def _tell(request: HttpRequest, job: Job) -> None:
 def heading(operation: Operation, target: Any) -> str:
     """ "Clone web01.qcow2", "New volume in default", "Start with the host: default"."""
     name, noun = printable(target), operation.name.partition(".")[0]
-    if noun != target._meta.model_name:
+    if noun != target._meta.verbose_name:
         return f"{operation.title} in {name}"
     return f"{operation.title}{':' if ' ' in operation.title else ''} {name}"
 
 
 def button(operation: Operation, target: Any) -> str:
     noun, _, verb = operation.name.partition(".")
-    if noun != target._meta.model_name:
+    if noun != target._meta.verbose_name:
         return f"{verb.capitalize()} the {noun}"
     if operation.danger is Danger.DESTROYS:
         return heading(operation, target)
