@@ -192,7 +192,8 @@ def test_the_secret_of_another_pool_is_refused():
 
 
 def test_a_pool_without_a_uuid_has_no_secret_of_its_own():
-    xml = f"<pool type='rbd'><name>o</name><source>{auth('usage="storagemgr/"')}</source></pool>"
+    secret = auth("usage='storagemgr/'")
+    xml = f"<pool type='rbd'><name>o</name><source>{secret}</source></pool>"
     assert len(pool_xml.check(xml)) == 1
     assert len(pool_xml.check(xml.replace("storagemgr/", pool_xml.own_secret("")))) == 1
 
