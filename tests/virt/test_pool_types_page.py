@@ -10,7 +10,9 @@ SCRIPT = runpy.run_path(str(ROOT / "scripts/pool-types"))
 
 
 def test_the_page_is_as_the_script_prints_it():
-    assert (ROOT / "docs/pool-types.md").read_text() == SCRIPT["page"](), "scripts/pool-types >docs/pool-types.md"
+    assert (ROOT / "docs/pool-types.md").read_text() == SCRIPT["page"](), (
+        "scripts/pool-types >docs/pool-types.md"
+    )
 
 
 def test_every_type_says_what_the_host_needs_and_what_was_proved():
