@@ -91,6 +91,8 @@ def review(request: HttpRequest, wizard: Wizard) -> HttpResponse:
     form = ReviewForm(request.POST or None, overwrites=overwrites)
     error = ""
     if request.method == "POST":
+        if form.is_valid() and _was_sent(request, wizard, form.cleaned_data["key"]):
+            return see(wizard.url("result"))
         chosen, error = _choose(wizard, rows, request.POST.getlist("hosts"))
         if form.is_valid() and not error:
             error = _create(request, wizard, chosen, form.cleaned_data["key"])
@@ -98,6 +100,16 @@ def review(request: HttpRequest, wizard: Wizard) -> HttpResponse:
                 return see(wizard.url("result"))
         rows = rows_of(request, wizard)
     return _page(request, wizard, rows, form, error)
+
+
+def _was_sent(request: HttpRequest, wizard: Wizard, key: uuid.UUID) -> bool:
+    """A second click, or a reload: the jobs of this very page are there."""
+    keys = [_key(key, new) for new in wizard.pools]
+    return Job.objects.filter(key__in=keys, requested_by_id=request.user.pk).exists()
+
+
+def _key(key: uuid.UUID, new: NewPool) -> uuid.UUID:
+    return uuid.uuid5(key, str(new.uuid))
 
 
 def _choose(wizard: Wizard, rows: list[OnHost], asked: list[str]) -> tuple[list[NewPool], str]:
@@ -114,7 +126,7 @@ def _choose(wizard: Wizard, rows: list[OnHost], asked: list[str]) -> tuple[list[
 
 
 def _create(request: HttpRequest, wizard: Wizard, chosen: list[NewPool], key: uuid.UUID) -> str:
-    """What is wrong, "" when the jobs are there. A second click finds the same jobs by its key."""
+    """What is wrong, "" when the jobs are there."""
     require_define(request, creation.CREATE, wizard)
     passwords = sealed.unseal(wizard.draft.sealed)
     try:
@@ -126,7 +138,7 @@ def _create(request: HttpRequest, wizard: Wizard, chosen: list[NewPool], key: uu
                 actor=request.user,
                 params=plan_of(new),
                 secrets=passwords,
-                key=uuid.uuid5(key, str(new.uuid)),
+                key=_key(key, new),
                 address=address_of(request),
             )
     except (Held, KeyUsed):
