@@ -49,9 +49,16 @@ class Content:
     unseen: tuple[str, ...] = ()
 
 
-def inspect(c: Connection, path: str, *, pool_uuids: Sequence[str] = (), is_in_pool: bool = False) -> Content:
-    """`pool_uuids`: pools of the host that may have the device as source or volume and do not hang.
-
+def inspect(
+    c: Connection,
+    path: str,
+    *,
+    pool_uuids: Sequence[str] = (),
+    folders: bool = True,
+    is_in_pool: bool = False,
+) -> Content:
+    """`pool_uuids`: pools of the host that may have the device as source or volume and do not hang. `folders`: where
+    no pool has it, also read it through a folder of links, which opens all devices there (see look.py).
     `is_in_pool`: look although a pool has the device as its source, and do not take that for a use of it.
 
     Raises not_found_on_host where the host has no such device, invalid for what is no block device by its name.
@@ -65,7 +72,7 @@ def inspect(c: Connection, path: str, *, pool_uuids: Sequence[str] = (), is_in_p
     if not look.table:
         look.read_table()
     if not look.table and look.finding is None:
-        look.read_folders()
+        look.read_folders(FOLDERS if folders else ())
     look.ask_groups()
     return look.content()
 
@@ -179,12 +186,14 @@ class _Look:
             self._missed("The device", error)
         return True
 
-    def read_folders(self) -> None:
-        for folder in FOLDERS:
+    def read_folders(self, folders: Iterable[str]) -> None:
+        for folder in folders:
             links = [name for name in self.names if name.rpartition("/")[0] == folder]
             if not links:
                 continue
-            found = look_into(self.c, folder, links[0].rpartition("/")[2].__eq__)
+            found = look_into(self.c, folder, {links[0].rpartition("/")[2]}.__contains__)
+            if found.error:
+                self.unseen.append(f"{folder} could not be read: {found.error}")
             if any(f"dm-uuid-mpath-{serial}" in found.names for serial in self.serials):
                 self.seen.append("Multipath holds it: use the device of multipath in its place.")
             if found.blocks and found.blocks[0].finding:

@@ -159,6 +159,7 @@ def list_disks(c: Connection, *, contents: bool = True) -> list[Disk]:
 
 
 def _looked_at(c: Connection, disks: Iterable[Disk]) -> list[Disk]:
+    """A disk is read by its stable link; by the one of its place when the folder of names cannot be read."""
     stable = {disk.stable_path for disk in disks}
     known = {link for disk in disks for link in disk.links}
 
@@ -167,22 +168,22 @@ def _looked_at(c: Connection, disks: Iterable[Disk]) -> list[Disk]:
 
     def by_path(name: str) -> bool:
         link = f"{BY_PATH}/{_whole(name)}"
-        return link in stable or link not in known
+        return bool(ids.error) or link in stable or link not in known
 
-    ids, paths = look_into(c, BY_ID, by_id), look_into(c, BY_PATH, by_path)
-    seen = [*ids.blocks, *paths.blocks]
+    ids = look_into(c, BY_ID, by_id)
+    seen = [*ids.blocks, *look_into(c, BY_PATH, by_path).blocks]
     return [_with_content(disk, seen, ids.names) for disk in disks] + list(_others(seen, known))
 
 
 def _with_content(disk: Disk, seen: Iterable[Block], names: Collection[str]) -> Disk:
-    """Unchanged when its link is not among what was seen."""
-    whole = next((block for block in seen if block.path == disk.stable_path), None)
+    """Unchanged when none of its links is among what was seen."""
+    whole = next((block for block in seen if block.path in disk.links), None)
     if whole is None:
         return disk
     return replace(
         disk,
         finding=whole.finding,
-        partitions=_partitions(disk.stable_path, seen),
+        partitions=_partitions(whole.path, seen),
         is_multipath=f"dm-uuid-mpath-{disk.serial}" in names,
     )
 
@@ -230,7 +231,9 @@ def _disk(device: etree._Element) -> Disk:
     storage = _find(device, "capability[@type='storage']")
     removable = storage.find("capability[@type='removable']")
     path = storage.findtext("block", "")
-    links = tuple(sorted(node.text or "" for node in device.iterfind("devnode[@type='link']")))
+    links = tuple(
+        sorted(filter(_lasts, (node.text or "" for node in device.iterfind("devnode[@type='link']"))))
+    )
     stable = _stable(links)
     size = _number(storage, "size") or 0
     if removable is not None:
@@ -248,6 +251,11 @@ def _disk(device: etree._Element) -> Disk:
         removable=removable is not None,
         values=_disk_values(stable or path),
     )
+
+
+def _lasts(link: str) -> bool:
+    """by-diskseq counts the disks since the host booted."""
+    return bool(link) and not link.startswith("/dev/disk/by-diskseq/")
 
 
 def _disk_values(path: str) -> Values:

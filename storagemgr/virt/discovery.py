@@ -1,5 +1,6 @@
 """Finds what pools can be made of: sources of a server or of the host (virConnectFindStoragePoolSources)."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -98,6 +99,9 @@ def _explained(error: VirtError, pool_type: str, host: str) -> VirtError:
     code, text = error.code, error.detail
     if error.number == _FAILED and pool_type in _SILENT:
         code, text = "command_failed", f"{_SILENT[pool_type].format(host=host)}\n{text}"
+    elif pool_type == "iscsi" and (why := re.search(r"iscsiadm: (cannot .+)", text)):
+        # It ends with a time-out of the protocol, whatever the reason was.
+        text = f"{why.group(1)}\n{text}"
     elif pool_type == "gluster" and "tool not found" in text:
         code = "program_missing"
     return VirtError(code, text, number=error.number, domain=error.domain)

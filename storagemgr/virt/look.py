@@ -2,8 +2,11 @@
 
 libvirt has no call that reads a device; it reads those that belong to a pool. A pool of type disk shows the
 partitions of one device, a pool of type dir the devices of a folder of links. Starting them opens the devices
-for reading (parted opens a disk that has a partition table for writing too, and writes nothing). A device that
-does not answer holds up the look, and libvirt's list of pools with it, until the kernel gives up on it.
+for reading (parted opens a disk that has a partition table for writing too, and writes nothing).
+
+What a folder costs, as every pool of type dir does: libvirt opens each device in it, and the backing file that an
+image on one of them names. A device that does not answer holds up the look, and libvirt's list of pools with it,
+until the kernel gives up on it; one that fails hides the whole folder.
 """
 
 import secrets
@@ -18,6 +21,7 @@ from lxml import etree
 from storagemgr.virt.connection import Connection, translate, translated
 from storagemgr.virt.errors import VirtError
 from storagemgr.virt.signatures import HEAD, TAIL, Finding, examine
+from storagemgr.virt.volume_xml import parse_volume
 
 LOOK_PREFIX = "storagemgr-look-"
 
@@ -40,10 +44,14 @@ class Block:
 
 @dataclass(frozen=True)
 class Folder:
-    """`names`: of all its links; `blocks`: what was read of those that were wanted, by the paths of the links."""
+    """`names`: of all its links; `blocks`: what was read of those that were wanted, by the paths of the links.
+
+    `error`: why libvirt could not read the folder. One device in it that fails is enough (an empty CD drive).
+    """
 
     names: frozenset[str] = frozenset()
     blocks: tuple[Block, ...] = ()
+    error: str = ""
 
 
 @contextmanager
@@ -120,7 +128,7 @@ def read_block(c: Connection, volume: libvirt.virStorageVol, path: str = "") -> 
     size = 0
     try:
         path = path or volume.path()
-        size = int(volume.info()[1])
+        size = _size(volume)
         return Block(path, size, examine(*_read_ends(c, volume, size)) if size else None)
     except (libvirt.libvirtError, VirtError) as error:
         failure = error if isinstance(error, VirtError) else translate(error)
@@ -129,12 +137,17 @@ def read_block(c: Connection, volume: libvirt.virStorageVol, path: str = "") -> 
         return Block(path, size, None)
 
 
+def _size(volume: libvirt.virStorageVol) -> int:
+    """Of the device: the capacity is what an image on it claims, if there is one."""
+    info = parse_volume(volume.XMLDesc(0))
+    return info.capacity if info.physical is None else info.physical
+
+
 # What ends a look; anything else only means that something could not be seen.
 LOST = ("connection_lost", "denied")
 
 
 def look_into(c: Connection, folder: str, wanted: Callable[[str], bool]) -> Folder:
-    """Empty when libvirt cannot read the folder: there is none, or a device in it fails."""
     try:
         with _folder_pool(c, folder) as pool, translated():
             volumes = {volume.name(): volume for volume in pool.listAllVolumes(0)}
@@ -144,7 +157,7 @@ def look_into(c: Connection, folder: str, wanted: Callable[[str], bool]) -> Fold
     except VirtError as error:
         if error.code in LOST:
             raise
-        return Folder()
+        return Folder(error=error.detail)
 
 
 def _read_ends(c: Connection, volume: libvirt.virStorageVol, size: int) -> tuple[bytes, bytes]:
