@@ -13,6 +13,8 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from storagemgr.access.accounts import password_path
+from storagemgr.hosts.identity import ssh_identity
+from storagemgr.virt.errors import VirtError
 
 
 def migrate() -> None:
@@ -39,6 +41,15 @@ def _static_state() -> str:
             file = os.stat(storage.path(name))
             state.update(f"{name}:{file.st_mtime_ns}:{file.st_size}\n".encode())
     return state.hexdigest()
+
+
+def make_ssh_key() -> str:
+    """The key with which hosts are reached over SSH. Why there is none, "" when there is one."""
+    try:
+        ssh_identity().make_key()
+    except VirtError as error:
+        return f"No SSH key was made, so hosts cannot be reached over SSH: {error.detail}"
+    return ""
 
 
 def first_administrator_path() -> str | None:

@@ -41,10 +41,18 @@ class HostForm(forms.Form):
     """`host` is the row to change, None for a new one. What the chosen transport does not need is left out."""
 
     transport = forms.ChoiceField(
-        label="How it is reached", choices=Transport.choices, widget=forms.RadioSelect, initial=Transport.SSH
+        label="How it is reached",
+        choices=Transport.choices,
+        widget=forms.RadioSelect,
+        initial=Transport.SSH,
+        error_messages={"required": "Choose one."},
     )
     name = forms.CharField(
-        max_length=128, label="Name", help_text="What it is called on these pages.", widget=_line()
+        max_length=128,
+        label="Name",
+        help_text="What it is called on these pages.",
+        error_messages={"required": "Type a name."},
+        widget=_line(),
     )
     address = forms.CharField(
         required=False,

@@ -16,9 +16,10 @@ from storagemgr.access import audit
 from storagemgr.access.objects import visible_or_404, who_may
 from storagemgr.access.scopes import Actor, scope
 from storagemgr.hosts.forms import FIELDS, TCP_OFF, WORDS, HostForm
-from storagemgr.hosts.identity import ssh_identity
+from storagemgr.hosts.identity import pki_directory, ssh_identity
 from storagemgr.hosts.models import Host
 from storagemgr.templatetags.storage import printable
+from storagemgr.virt import tls
 
 RIGHT = "host.manage"
 EVERYWHERE = 0  # the id of no host: only who holds the right on everything has it there
@@ -112,7 +113,7 @@ def _change(request: HttpRequest, host: Host, changed: dict[str, Any]) -> None:
 
 
 def _form_page(request: HttpRequest, form: HostForm, host: Host | None, *, status: int = 200) -> HttpResponse:
-    identity = ssh_identity()
+    identity, pki = ssh_identity(), pki_directory()
     context = {
         "host": host,
         "form": form,
@@ -127,6 +128,8 @@ def _form_page(request: HttpRequest, form: HostForm, host: Host | None, *, statu
         },
         "public_key": identity.public_key,
         "authorized_key": identity.authorized_key(host.mode if host else Host.Mode.SYSTEM),
+        "cert_missing": tls.missing(pki),
+        "certificate": tls.read(pki / "clientcert.pem"),
         "tcp_off": "" if settings.ALLOW_TCP else TCP_OFF,
         "cancel_url": host.get_absolute_url() if host else reverse("hosts:list"),
     }

@@ -59,8 +59,8 @@ def test_wrong_input_in_a_field_that_is_not_needed_is_no_error(transport):
     ("changes", "field", "words"),
     [
         ({"transport": "ext"}, "transport", "valid choice"),
-        ({"transport": ""}, "transport", "required"),
-        ({"name": ""}, "name", "required"),
+        ({"transport": ""}, "transport", "Choose one."),
+        ({"name": ""}, "name", "Type a name."),
         ({"name": "a\u202eb"}, "name", "cannot be seen"),
         ({"address": ""}, "address", "Type where the host is."),
         ({"address": "kvm1?socket=/x"}, "address", "without user, path or anything else"),

@@ -3,17 +3,20 @@
 What the test of the connection says and what a reading writes into the host's row are the same.
 """
 
+import re
 import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+import libvirt
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import User
 from lab.certificates import signed
 from lab.guests import Guest
+from lab.host_faults import another_key, fine_grained_access, shown, stopped
 from lab.keys import Authority
 from lab.labs import Lab
 from lab.network import free_port
@@ -28,14 +31,12 @@ from storagemgr.jobs import runner
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import REGISTRY
 from storagemgr.jobs.submit import submit
+from storagemgr.virt import pools
 from storagemgr.virt.ssh import host_key
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 KEYS = "/etc/ssh/authorized_keys"
-HOST_KEY = "/etc/ssh/ssh_host_ed25519_key"
-SOCKETS = "libvirtd.socket libvirtd-ro.socket libvirtd-admin.socket libvirtd-tcp.socket libvirtd-tls.socket"
-PKI = "/etc/pki/libvirt"
 WAYS = ("socket", "ssh", "tls", "tcp")
 
 
@@ -138,17 +139,6 @@ def test_an_ssh_host_is_asked_for_its_key_and_not_connected_to(row, guest):
     assert read_host(Host.objects.get(pk=host.pk)).state == "up"
 
 
-@contextmanager
-def another_key(guest: Guest) -> Iterator[str]:
-    new = "/root/new_key"
-    guest.run(f"ssh-keygen -q -t ed25519 -N '' -f {new}; cp -a {HOST_KEY} /root/old_key")
-    guest.run(f"cat {new} > {HOST_KEY}; systemctl restart ssh")
-    try:
-        yield guest.run(f"cut -d' ' -f1,2 {new}.pub").strip()
-    finally:
-        guest.run(f"cat /root/old_key > {HOST_KEY}; systemctl restart ssh; rm {new} {new}.pub /root/old_key")
-
-
 def test_a_changed_key_is_refused_until_it_is_confirmed(row, guest):
     host = row("ssh", confirmed_by="bob")
     assert read_host(host).state == "up"
@@ -199,15 +189,6 @@ def test_an_account_without_rights(row):
     says(row("ssh", username="plain"), "denied", "Open libvirt")
 
 
-@contextmanager
-def stopped(guest: Guest) -> Iterator[None]:
-    guest.run(f"systemctl stop {SOCKETS} libvirtd.service")
-    try:
-        yield
-    finally:
-        guest.run(f"systemctl start {SOCKETS}")
-
-
 def test_a_libvirt_that_is_stopped(row, guest):
     ssh, tls = row("ssh"), row("tls")
     with stopped(guest):
@@ -241,16 +222,29 @@ def test_a_forced_command_that_is_another_one(row, guest, command, code):
 
 
 def test_an_account_that_may_look_and_not_touch(row, guest):
-    """Fine-grained access: reading is allowed by default, changing is not."""
-    conf = "/etc/libvirt/libvirtd.conf"
-    guest.run(
-        f"cp {conf} /root/conf; echo 'access_drivers = [ \"polkit\" ]' >> {conf}; systemctl restart libvirtd"
-    )
-    try:
+    with fine_grained_access(guest):
         job = tested(row("ssh"))
-        assert (job.error_code, job.step) == ("denied", "Check what we may do"), job.error_text
+    assert (job.error_code, job.step) == ("denied", "Check what we may do"), job.error_text
+
+
+def test_the_rule_of_the_docs_is_enough(row, guest):
+    docs = (settings.BASE_DIR / "docs/hosts.md").read_text()
+    [rule] = re.findall(r"    polkit\.addRule\([^;]*\n        var ours.*?\n    \}\);\n", docs, re.S)
+    file = "/etc/polkit-1/rules.d/50-storagemgr.rules"
+    guest.put(file, rule.replace('"storagemgr"', '"storage"').encode())
+    try:
+        with fine_grained_access(guest):
+            host = row("ssh")
+            assert tested(host).state == "succeeded"
+            with reaching.open_in_time(host) as connection:
+                uuid_ = pools.define(connection, pools.dir_pool_xml("web", "/vm_data"))
+                pools.start(connection, uuid_)
+                pools.stop(connection, uuid_)
+                with pytest.raises(libvirt.libvirtError, match="access denied"):
+                    connection.raw.suspendForDuration(libvirt.VIR_NODE_SUSPEND_TARGET_MEM, 60)
+            assert read_host(host).error_code == ""
     finally:
-        guest.run(f"cat /root/conf > {conf}; systemctl restart libvirtd")
+        guest.run(f"rm {file}; virsh pool-undefine web", check=False)
 
 
 def ours_is(certificate: bytes, key: bytes) -> None:
@@ -300,23 +294,6 @@ def certificate_that_only_we_trust(lab: Lab, stranger: Path) -> None:
 def test_our_certificate(row, lab, stranger, break_it, code, step):
     break_it(lab, stranger)
     says(row("tls"), code, step)
-
-
-@contextmanager
-def shown(guest: Guest, certificate: bytes, key: bytes) -> Iterator[None]:
-    """The host shows this certificate, which libvirtd itself would refuse to start with."""
-    conf = "/etc/libvirt/libvirtd.conf"
-    old = guest.run(f"cat {PKI}/servercert.pem"), guest.run(f"cat {PKI}/private/serverkey.pem")
-    guest.run(f"cp {conf} /root/conf; echo 'tls_no_sanity_certificate = 1' >> {conf}")
-    try:
-        guest.put(f"{PKI}/servercert.pem", certificate)
-        guest.put(f"{PKI}/private/serverkey.pem", key)
-        guest.run("systemctl restart libvirtd")
-        yield
-    finally:
-        guest.put(f"{PKI}/servercert.pem", old[0].encode())
-        guest.put(f"{PKI}/private/serverkey.pem", old[1].encode())
-        guest.run(f"cat /root/conf > {conf}; systemctl restart libvirtd")
 
 
 @pytest.mark.parametrize(

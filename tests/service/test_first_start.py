@@ -43,3 +43,17 @@ def test_static_files_are_collected_when_one_has_changed(tmp_path: Path) -> None
         (source / "a.css").write_text("a { color: red }")
         first_start.collect_static()
         assert (root / "a.css").read_text() == "a { color: red }"
+
+
+def test_the_ssh_key_is_made_once(tmp_path: Path) -> None:
+    with override_settings(DATA_DIR=tmp_path):
+        assert first_start.make_ssh_key() == ""
+        made = (tmp_path / "ssh" / "id_ed25519.pub").read_text()
+        assert first_start.make_ssh_key() == ""
+        assert (tmp_path / "ssh" / "id_ed25519.pub").read_text() == made
+
+
+def test_a_machine_without_ssh_starts_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with override_settings(DATA_DIR=tmp_path):
+        assert "cannot be reached over SSH" in first_start.make_ssh_key()

@@ -33,6 +33,8 @@ class Command(BaseCommand):
                 check_port(self.bind, self.port)
                 first_start.migrate()
                 first_start.collect_static()
+                if problem := first_start.make_ssh_key():
+                    self.stderr.write(problem)
                 self.link = first_start.first_administrator_path()
                 connection.close()
                 supervisor = Supervisor([*backing_services(), *own_services(self.bind, self.port)])
