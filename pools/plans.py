@@ -29,7 +29,7 @@ def xml_of(new: NewPool, draft: PoolDraft) -> str:
 
 def fingerprint(draft: PoolDraft) -> str:
     """Another one when anything of the pool itself was changed, so that a test of it is of no use any more."""
-    text = json.dumps([draft.type, draft.values, draft.sealed], sort_keys=True)
+    text = json.dumps([draft.type, draft.values, draft.sealed, draft.options.get("build")], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 

@@ -41,7 +41,14 @@ class TestForm(OperationForm):
 
 def test_params(new: NewPool) -> dict[str, Any]:
     draft = new.draft
-    return {"type": draft.type, "values": draft.values, "of": fingerprint(draft)} if draft else {}
+    if draft is None:
+        return {}
+    return {
+        "type": draft.type,
+        "values": draft.values,
+        "build": draft.options.get("build", "no"),
+        "of": fingerprint(draft),
+    }
 
 
 def _why_no_test(new: NewPool) -> str:
@@ -63,7 +70,7 @@ def _test(run: Run) -> Iterator[Step]:
             host=new.host, path=path, defaults={"content": on_it, "at": timezone.now()}
         )
     NewPool.objects.filter(pk=new.pk).update(
-        tested={"of": params["of"], "how": how} | said, tested_at=timezone.now()
+        tested={"of": params["of"], "how": how, "build": params["build"]} | said, tested_at=timezone.now()
     )
 
 
@@ -168,9 +175,11 @@ def _discover(c: Connection, params: dict[str, Any], passwords: dict[str, str]) 
 def _look(c: Connection, params: dict[str, Any], passwords: dict[str, str]) -> dict[str, Any]:
     """What is on the devices now. A volume group that is used as it is is looked up by its name."""
     values = params["values"]
+    if params["type"] == "logical" and params["build"] == "no":
+        return _look_group(c, values.get("source_name", ""))
     paths = [values["device"]] if values.get("device") else list(values.get("devices") or [])
     if not paths:
-        return _look_group(c, values.get("source_name", ""))
+        raise VirtError("invalid", "No device was named that a volume group could be built of.")
     found_on = {path: _plain(content.inspect(c, path)) for path in paths}
     return {"contents": found_on, "devices": found_on}
 

@@ -14,6 +14,7 @@ from pools.forms import PoolFieldsForm, field_form
 from storagemgr.jobs import sealed
 from storagemgr.jobs.pages import see
 from storagemgr.templatetags.storage import count
+from storagemgr.virt import devices
 from storagemgr.virt.discovery import NEEDS_HOST
 
 TYPED = "typed"
@@ -212,6 +213,7 @@ def _page(
             sorted({name for result in results for name in result.values if name != "format"})
         ),
         "is_typed": _has_typed(wizard) and not any(result.is_chosen for result in results),
+        "unseen": devices.UNSEEN if wizard.draft.type in ("fs", "disk") else "",
         "what": finding.what_is_found(wizard.draft.type, answered[0].result["asked"] if answered else {}),
         "is_wide": not was_asked or bool(form.errors),
     }

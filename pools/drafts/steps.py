@@ -175,7 +175,8 @@ class Wizard:
         works = [new for new in self.pools if is_tested(new, self.draft)]
         if not works:
             return "Skipped" if self.is_done("test") else "Can each host use it?"
-        return f"Works on {len(works)} of {count(len(self.pools), 'host')}"
+        what = "Looked at" if self.kind.test == "look" else "Works"
+        return f"{what} on {len(works)} of {count(len(self.pools), 'host')}"
 
 
 def source_words(type_: str, values: dict[str, Any]) -> str:

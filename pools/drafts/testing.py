@@ -33,7 +33,6 @@ class Tested:
     icon: str = "dash-circle"
     word: str = "not tested"
     more: str = ""
-    loses: bool = False
 
 
 def tested_of(wizard: Wizard) -> list[Tested]:
@@ -67,16 +66,27 @@ def _said(asked: Asked) -> Tested:
             return Tested(asked, "ok", "check-circle", "offers the target")
     if said.get("group"):
         return Tested(asked, "ok", "check-circle", "has the group", f"Volume group {said['group']}")
-    return _looked(asked, list(said.get("devices", {}).values()))
+    return _looked(asked, said.get("build", "no"), list(said.get("devices", {}).values()))
 
 
-def _looked(asked: Asked, devices: list[dict[str, Any]]) -> Tested:
+def _looked(asked: Asked, build: str, devices: list[dict[str, Any]]) -> Tested:
+    """Data is what one wants where nothing is built, and what is lost where all is overwritten."""
     texts = "; ".join(f"{on_it['path']}: {on_it['text']}" for on_it in devices)
     verdicts = {on_it["verdict"] for on_it in devices}
+    formats = build in ("keep", "overwrite")
     if verdicts == {"empty"}:
-        return Tested(asked, "ok", "check-circle", "empty", texts)
-    word = "holds data" if "data" in verdicts else "could not be read"
-    return Tested(asked, "warn", "exclamation-triangle", word, texts, loses=True)
+        if formats:
+            return Tested(asked, "ok", "check-circle", "empty", texts)
+        more = f"{texts}. Nothing can be used there before it is built."
+        return Tested(asked, "warn", "exclamation-triangle", "empty", more)
+    if "data" not in verdicts:
+        return Tested(asked, "warn", "exclamation-triangle", "could not be read", texts)
+    if build == "keep":
+        return Tested(
+            asked, "bad", "exclamation-octagon", "holds data", f"{texts}. libvirt will refuse to build."
+        )
+    kind, icon = ("warn", "exclamation-triangle") if formats else ("ok", "check-circle")
+    return Tested(asked, kind, icon, "holds data", texts)
 
 
 def test(request: HttpRequest, wizard: Wizard) -> HttpResponse:
