@@ -248,7 +248,7 @@ def _settle(run: Run) -> Finding:
     base = history.of(pool).filter(pk=job.params["version"]).first() if pool else None
     if pool is None or base is None:
         return Finding(Job.State.FAILED, "The pool is not there any more.", "target_gone")
-    if not history.is_pending(job.params["definition"], pool.xml):
+    if _is_done(base.xml, job.params["definition"], pool.xml):
         seen = history.Seen(pool.uuid, pool.xml, pool.is_active)
         history.record(pool.host_id, [seen], _maker(job))
         if job.params.get("password"):
@@ -259,6 +259,12 @@ def _settle(run: Run) -> Finding:
     if not history.is_change(base.xml, pool.xml, is_active=pool.is_active):
         return Finding(Job.State.FAILED, "The configuration is what it was before.", "nothing_done")
     return Finding(Job.State.FAILED, changed_since(pool, base), "changed_since")
+
+
+def _is_done(was: str, wanted: str, now: str) -> bool:
+    if pool_xml.same(wanted, history.plain(now)):
+        return True
+    return history.is_pending(was, wanted) and not history.is_pending(wanted, now)
 
 
 def _next_step(job: Job) -> tuple[str, str] | None:

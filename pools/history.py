@@ -19,6 +19,7 @@ from storagemgr.virt.pool_places import remove
 
 KEPT = 500  # of each pool: the first one, and the latest
 _COUNTED = ("capacity", "allocation", "available", "source/device/freeExtent")
+_RIGHTS = "target/permissions"
 
 
 class Seen(NamedTuple):
@@ -47,47 +48,65 @@ def latest(pool: Pool) -> PoolConfiguration | None:
 
 def plain(xml: str) -> str:
     """Without what libvirt counts, and the space that it leaves."""
-    return _without(xml, _COUNTED)
+    return _text(_without(xml, _COUNTED))
 
 
 def is_change(was: str, now: str, *, is_active: bool) -> bool:
-    """Whether somebody changed the definition.
+    """Whether somebody changed the definition, and not libvirt itself as it started the pool.
 
-    libvirt writes into that of a running pool what the rights of its directory are, and forgets it when the daemon
-    is started again. Only those of a stopped pool are somebody's wish.
+    The rights in the definition of a running pool are those of its directory; they are forgotten when the daemon is
+    started again. Only those of a stopped pool are somebody's wish.
     """
-    if was == now or (was and pool_xml.same(plain(was), plain(now))):
-        return False
-    if not was:
-        return True
-    if is_active or pool_xml.parse(now).find("target/permissions") is None:
+    if not was or was == now:
+        return was != now
+    if is_active or pool_xml.parse(now).find(_RIGHTS) is None:
         return is_pending(was, now)
-    return True
+    return not pool_xml.same(_text(_as_started(was)), _text(_as_started(now)))
 
 
 def is_pending(running: str, defined: str) -> bool:
-    """Whether the two differ in more than the rights of the directory, which a start does not set."""
+    """Whether the two differ in what a start makes of them; it sets no rights."""
     if running == defined:
         return False
-    return not pool_xml.same(without_rights(running), without_rights(defined))
+    return not pool_xml.same(_as_run(running), _as_run(defined))
 
 
 def pending(pool: Pool) -> list[str]:
     """What takes effect when the pool is started next, in words; [] while it runs as it is defined."""
     if not (pool.is_active and pool.running_xml):
         return []
-    return pool_xml.differences(without_rights(pool.running_xml), without_rights(pool.xml))
+    return pool_xml.differences(_as_run(pool.running_xml), _as_run(pool.xml))
 
 
-def without_rights(xml: str) -> str:
-    return _without(xml, (*_COUNTED, "target/permissions"))
+def _as_run(xml: str) -> str:
+    root = _as_started(xml)
+    for element in root.findall(_RIGHTS):
+        remove(element)
+    return _text(root)
 
 
-def _without(xml: str, paths: Iterable[str]) -> str:
+def _as_started(xml: str) -> etree._Element:
+    """With what a start writes into the definition where it does not say otherwise (libvirt 9.0)."""
+    root = _without(xml, _COUNTED)
+    pool_type = root.get("type", "")
+    for host in root.findall("source/host") if pool_type in ("iscsi", "iscsi-direct") else []:
+        host.set("port", host.get("port") or "3260")
+    for form in root.findall("source/format[@type='unknown']") if pool_type == "disk" else []:
+        form.set("type", "dos")
+    for adapter in root.findall("source/adapter[@type='fc_host']"):
+        adapter.set("managed", adapter.get("managed") or "yes")
+    return root
+
+
+def _without(xml: str, paths: Iterable[str]) -> etree._Element:
     root = pool_xml.parse(xml)
     for path in paths:
         for element in root.findall(path):
             remove(element)
+    return root
+
+
+def _text(root: etree._Element) -> str:
     return etree.tostring(root, encoding="unicode") + "\n"
 
 

@@ -164,3 +164,28 @@ def test_a_row_written_since_the_reading_began_is_not_history(read, new_pool, de
     Pool.objects.filter(uuid=uuid).update(seen_at=timezone.now() + timedelta(minutes=1))
     read()
     assert len(kept(uuid)) == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            "<pool type='iscsi'><source><host name='nas'/></source></pool>",
+            "<pool type='iscsi'><source><host name='nas' port='3260'/></source></pool>",
+        ),
+        (
+            "<pool type='disk'><source><device path='/dev/sdb'/><format type='unknown'/></source></pool>",
+            "<pool type='disk'><source><device path='/dev/sdb'><freeExtent start='0' end='9'/></device>"
+            "<format type='dos'/></source></pool>",
+        ),
+        (
+            "<pool type='scsi'><source><adapter type='fc_host' wwnn='1' wwpn='2'/></source></pool>",
+            "<pool type='scsi'><source><adapter type='fc_host' managed='yes' wwnn='1' wwpn='2'/></source></pool>",
+        ),
+    ],
+)
+def test_what_libvirt_writes_as_it_starts_a_pool_is_no_change(before, after):
+    assert not history.is_change(before, after, is_active=True)
+    assert not history.is_pending(before, after)
+    other = after.replace("nas", "nas2").replace("dos", "gpt").replace("'2'", "'3'")
+    assert history.is_change(before, other, is_active=True)
