@@ -160,8 +160,8 @@ def _why_no_overwrite(pool: Pool) -> str:
 def _overwrite_effects(pool: Pool) -> list[str]:
     found = [line for look in devices.looks_of(pool) for line in devices.seen(look)]
     return [
+        f"Makes {_makes(pool) or 'nothing'}. All that is there now is lost; libvirt has no undo.",
         *(found or ["What is on it is not known: nobody looked."]),
-        f"Makes {_makes(pool)}. All that is there now is lost; libvirt has no undo.",
         "The devices are looked at once more before. If something else is there by then, nothing is done.",
         "A mount or a program outside libvirt, and a host that shares the device, cannot be seen from here.",
     ]

@@ -105,7 +105,7 @@ def seen(look: Look) -> list[str]:
     """`words`, with when it was and what could not be seen."""
     first, *rest = words(look.content)
     missed = [f"What could not be seen: {text}" for text in look.content.get("unseen") or ()]
-    return [f"As of {moment_long(look.at)}, on {first}.", *(f"{line}." for line in rest), *missed]
+    return [f"Lost with it, seen {moment_long(look.at)}: {first}.", *(f"{line}." for line in rest), *missed]
 
 
 def names_of(pool: Pool) -> set[str]:
@@ -152,12 +152,12 @@ def vms_on_devices(pool: Pool) -> list[str]:
     return sorted(found)
 
 
-def vms_of(pool: Pool) -> list[str]:
+def vms_of(pool: Pool, **having: Any) -> list[str]:
     """VMs, running or not, that have a disk in this pool, by path or by the pool's name."""
     here = Q(volume__pool=pool) | Q(pool_name=pool.name)
     for place in places_of(pool):
         here |= Q(path__startswith=place)
-    return sorted(set(pool.host.disk_uses.filter(here).values_list("domain_name", flat=True)))
+    return sorted(set(pool.host.disk_uses.filter(here, **having).values_list("domain_name", flat=True)))
 
 
 def vms_among(pool: Pool, uses: Iterable[Any]) -> list[str]:

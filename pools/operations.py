@@ -7,6 +7,7 @@ from django.utils import timezone
 from django.utils.timezone import localtime
 
 from pools import sync
+from pools.devices import vms_of
 from pools.models import Pool
 from storagemgr.hosts import embedded
 from storagemgr.jobs.models import Job
@@ -110,8 +111,8 @@ def label(verb: str) -> Any:
 
 
 def running_vms(pool: Pool) -> list[str]:
-    running = pool.volumes.filter(uses__running=True)
-    return sorted(set(running.values_list("uses__domain_name", flat=True)))
+    """Also those whose disk is below the pool's directory and no volume of it."""
+    return vms_of(pool, running=True)
 
 
 def _why_no_start(pool: Pool) -> str:

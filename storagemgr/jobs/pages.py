@@ -168,12 +168,8 @@ def form_of(request: HttpRequest, operation: Operation, target: Any) -> Operatio
 
 
 def noun_of(operation: Operation, target: Any) -> str:
-    """What the person types: "the word overwrite", "the name of the pool"."""
-    return (
-        f"the word {operation.typed_word}"
-        if operation.typed_word
-        else f"the name of the {target._meta.verbose_name}"
-    )
+    """What the person types, before it stands: "the word", "the name of the pool"."""
+    return "the word" if operation.typed_word else f"the name of the {target._meta.verbose_name}"
 
 
 def _asked_before(request: HttpRequest, operation: Operation) -> dict[str, Any]:

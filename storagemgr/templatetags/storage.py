@@ -1,10 +1,10 @@
 """How values are written on pages. Built into every template by the settings."""
 
 import unicodedata
-from collections import Counter
 from collections.abc import Hashable, Sequence
 from datetime import date, datetime, timedelta
 from functools import cache
+from itertools import groupby
 from typing import Any, NamedTuple
 
 from django import template
@@ -256,11 +256,22 @@ def theme_of(request: HttpRequest | None) -> str:
     return theme.chosen(request) if request else "system"
 
 
+class LockedGroup(NamedTuple):
+    """Buttons that stand together. `lock`: why none of them may be pressed, "" where that is not for want of a role."""
+
+    lock: str
+    key: str
+    buttons: list[Any]
+
+
 @register.filter
-def shared_lock(buttons: Sequence[Any]) -> str:
-    """When none of the buttons may be pressed, the reason that most of them have; "" when some may."""
-    reasons = Counter(button.off for button in buttons if button.is_locked)
-    return str(reasons.most_common(1)[0][0]) if buttons and reasons.total() == len(buttons) else ""
+def by_lock(buttons: Sequence[Any]) -> list[LockedGroup]:
+    """So that the reason that several have is told once above them."""
+    found = groupby(buttons, key=lambda button: button.off if button.is_locked else "")
+    return [
+        LockedGroup(lock, f"why-locked{number or ''}", list(group))
+        for number, (lock, group) in enumerate(found)
+    ]
 
 
 class Role(NamedTuple):

@@ -116,7 +116,7 @@ def test_from_an_empty_device_to_a_forgotten_pool(
     before = lab1.run(f"blkid -p {device}", check=False)
     page, job = overwrite(pool)
     assert job.state == S.SUCCEEDED, (job.error_code, job.error_text)
-    assert f"on {device}:" in page or f"on {device} (" in page
+    assert re.search(r"Lost with it, seen today \d\d:\d\d: /dev/ubd[bcd]( \(|:)", page)
     assert blkid(lab1, device) == made
     assert lab1.run(f"blkid -p {device}") != before
     assert not Look.objects.exists()

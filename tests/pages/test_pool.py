@@ -60,7 +60,8 @@ def test_a_viewer_reads_who_could(see, viewer, operator, pool):
     assert '<span id="why-locked">You are Viewer here. Operator or more can: olga.</span>' in text
     of_operators = [button for button in found.values() if "Operator or more" in button.off]
     assert text.count('aria-describedby="why-locked"') == len(of_operators) > 1
-    assert '<span id="why-build">Off: You are Viewer here. It takes Manager or more;' in text
+    assert '<span id="why-locked1">You are Viewer here. It takes Manager or more;' in text
+    assert text.count('aria-describedby="why-locked1"') == len(found) - len(of_operators) > 1
     assert "hx-post" not in page.content.decode().split('<aside id="jobs-strip"')[0]
     assert page.context["create"].is_locked
 

@@ -165,6 +165,16 @@ def test_vms_even_shut_off_ones_keep_the_storage(pool, fields):
     assert "VMs have a disk here: web01." in DELETE.why_off(pool)
 
 
+def test_a_disk_in_a_folder_below_holds_the_mount_too(make_pool):
+    """libvirt lists no volumes there, and cannot unmount what a VM has open."""
+    nas = make_pool("nas", type="netfs", target_path="/vm_data")
+    off = REGISTRY["pool.stop"].why_off
+    use(nas, path="/vm_data/customers/a.qcow2")
+    assert off(nas) == ""
+    use(nas, "web02", path="/vm_data/customers/b.qcow2", running=True)
+    assert "Running VMs have disks here: web02." in off(nas)
+
+
 def test_a_neighbour_is_no_user(pool):
     use(pool, path="/srv/default-evil/web01.img")
     use(pool, "web02", pool_name="other", volume_name="x")

@@ -91,7 +91,7 @@ def test_a_look_is_good_for_a_quarter_of_an_hour(disk, look):
 def test_the_page_shows_all_that_was_seen_and_when(look, url, as_manager):
     said = text(as_manager.get(url))
     assert re.search(
-        r"As of today \d\d:\d\d, on /dev/sdb \(2 GiB\): GPT partition table, 1 partition\.", said
+        r"Lost with it, seen today \d\d:\d\d: /dev/sdb \(2 GiB\): GPT partition table, 1 partition\.", said
     )
     assert "/dev/sdb1 (1 GiB): ext4 file system photos." in said
     assert "What could not be seen: Loop devices are not listed." in said
