@@ -176,6 +176,11 @@ MESSAGES = {
         "Somebody copies or writes there, with virsh for example. Ask again when that is done.",
         NOTHING_CHANGED,
     ),
+    "pool_starting": Message(
+        "libvirt still tries to start the pool.",
+        "Its server or device does not answer. The host gives up by itself, for NFS after two minutes; ask again then.",
+        NOTHING_CHANGED,
+    ),
     "volume_busy": Message(
         "The volume is busy with work that this program did not start.",
         "Somebody copies or writes it, with virsh for example. Ask again when that is done.",

@@ -41,6 +41,7 @@ CODES = frozenset(
         "pool_inactive",
         "pool_active",
         "pool_busy",
+        "pool_starting",
         "volume_busy",
         "volume_in_use",
         "no_space",
@@ -123,7 +124,7 @@ _BY_ERRNO = {
 # The words are in the daemon's language, so callers that can ask libvirt instead do that.
 _BY_TEXT = (
     ((1,), ("asynchronous jobs running",), "pool_busy"),
-    ((55,), ("is starting up",), "pool_busy"),
+    ((55,), ("is starting up",), "pool_starting"),
     ((1, 39), ("16384",), "too_many_volumes"),
     ((1,), ("name", "already in use"), "volume_exists"),
     ((1, 38), ("Cannot find", "in path"), "program_missing"),

@@ -12,7 +12,7 @@ from storagemgr.virt.errors import CODES, DETAIL_LIMIT, VirtError, classify, com
     ("number", "domain", "errno_", "text", "code"),
     [
         (1, 18, -1, "internal error: pool 'p' has asynchronous jobs running.", "pool_busy"),
-        (55, 18, -1, "pool 'p' is starting up", "pool_busy"),
+        (55, 18, -1, "pool 'p' is starting up", "pool_starting"),
         (1, 7, -1, "internal error: client socket is closed", "connection_lost"),
         (1, 7, -1, "Verbindung geschlossen", "connection_lost"),
         (38, 7, errno.EIO, "End of file while reading data: Input/output error", "connection_lost"),
