@@ -17,6 +17,9 @@ from storagemgr.virt import pool_xml
 from storagemgr.virt.errors import VirtError
 from storagemgr.virt.pool_fields import Values, problems
 
+# Far more than any pool needs. Comparing takes time that grows with the square of the lines.
+LIMIT = 64 * 1024
+TOO_LONG = f"This is longer than a configuration may be here, which is {LIMIT // 1024} KiB."
 _FIXED = (("name", "name"), ("uuid", "UUID"))
 
 
@@ -102,6 +105,9 @@ def posted(pool: Pool, base: PoolConfiguration, data: QueryDict) -> Draft:
     password = data.get("auth_password") or password_of(pool, data.get("sealed", ""))
     form = _form(pool, was, was, data, password)
     draft = Draft(pool, base, form, text, shown, _sealed(pool, password))
+    if is_too_long(*data.values()):
+        draft.said = [TOO_LONG]
+        return draft
     try:
         draft.xml = _together(pool, form, text, shown or base.xml, password)
         draft.said = xml_problems(base.xml, draft.xml)
@@ -111,6 +117,7 @@ def posted(pool: Pool, base: PoolConfiguration, data: QueryDict) -> Draft:
     if not fixed_problems(base.xml, draft.xml):
         draft.shown = draft.xml
         now = pool_xml.values_of(draft.xml)
+        draft.sealed = draft.sealed if now.get("auth_user") else ""
         draft.form = _form(pool, was, now, as_data(now), password)
         told = [sentence for wrong in draft.form.errors.values() for sentence in wrong]
         draft.said = [said for said in draft.said if not any(sentence in said for sentence in told)]
@@ -155,7 +162,13 @@ def password_of(pool: Pool, text: str) -> str:
     return found.get("auth_password", "") if found.get("pool") == str(pool.uuid) else ""
 
 
+def is_too_long(*texts: str) -> bool:
+    return any(len(text) > LIMIT for text in texts)
+
+
 def is_xml(text: str) -> bool:
+    if is_too_long(text):
+        return False
     try:
         pool_xml.parse(text)
     except VirtError:
@@ -207,6 +220,8 @@ def _with_line(root: Any, said: str) -> str:
 
 def all_problems(pool: Pool, was: str, xml: str, password: str = "") -> list[str]:
     """The same for a text that comes without a form; a field's sentence with its label before it."""
+    if is_too_long(xml):
+        return [TOO_LONG]
     try:
         found = xml_problems(was, xml)
     except VirtError as error:

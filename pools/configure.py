@@ -101,7 +101,7 @@ class ConfigureForm(OperationForm):
     def params(self) -> dict[str, Any]:
         """The XML under a name of its own: the page of a job shows the fields of the form in one line each."""
         found = {"version": self.cleaned_data.get("version"), "definition": self.cleaned_data.get("xml", "")}
-        if self.secrets():
+        if found["definition"] and self.secrets():
             found["password"] = True
         if self.cleaned_data.get("restores"):
             found["restores"] = self.cleaned_data["restores"]
@@ -111,7 +111,8 @@ class ConfigureForm(OperationForm):
 
     def secrets(self) -> dict[str, str]:
         password = config_draft.password_of(self.target, self.cleaned_data.get("sealed", ""))
-        return {"auth_password": password} if password else {}
+        has_user = pool_xml.values_of(self.cleaned_data["xml"]).get("auth_user") if password else ""
+        return {"auth_password": password} if has_user else {}
 
 
 class Change:
@@ -157,6 +158,10 @@ def _label(pool: Pool, params: dict[str, Any]) -> str:
 def _run(run: Run) -> Events:
     pool, params = run.target, run.job.params
     base = _base(pool, params)
+    # Somebody may have stopped the pool meanwhile; it is not started again then.
+    restarts = bool(params.get("restart")) and pool.is_active
+    if restarts and (reason := why_no_restart(pool)):
+        raise OperationFailed("changed_since", reason)
     connection = run.open()
     xml, password = params["definition"], run.secrets.get("auth_password", "")
     if password:
@@ -171,7 +176,7 @@ def _run(run: Run) -> Events:
             _define(connection, base.xml)
             raise
     sync.read_one(connection, pool, _maker(run.job))
-    if params.get("restart"):
+    if restarts:
         yield from _restart(connection, pool)
 
 

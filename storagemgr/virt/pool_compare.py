@@ -30,7 +30,9 @@ def diff(old: str, new: str) -> list[DiffLine]:
     """All lines of both."""
     a, b = old.splitlines(), new.splitlines()
     found: list[DiffLine] = []
-    for tag, a_from, a_to, b_from, b_to in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+    # Of long texts the shortest difference is not looked for: that takes minutes where many lines are alike.
+    matcher = SequenceMatcher(None, a, b, autojunk=len(a) > 500)
+    for tag, a_from, a_to, b_from, b_to in matcher.get_opcodes():
         if tag == "equal":
             found += [DiffLine(" ", line) for line in a[a_from:a_to]]
         else:

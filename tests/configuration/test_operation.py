@@ -299,3 +299,30 @@ def test_a_secret_that_cannot_be_stored_takes_the_definition_back(c, luns, apply
     assert made_by(luns) == [""]
     assert PASSWORD not in json.dumps([job.error_text, job.finding])
     taken.undefine()
+
+
+def test_a_pool_that_was_stopped_meanwhile_is_not_started_for_it(c, images, apply, virsh, tmp_path):
+    job = apply(
+        images, lambda: virsh("pool-destroy", images.uuid), restart=True, target_path=str(tmp_path / "new")
+    )
+    assert job.state == "succeeded"
+    images.refresh_from_db()
+    assert (images.state, paths(c, images)) == ("inactive", ("new", "new"))
+
+
+def test_a_vm_that_came_meanwhile_keeps_the_pool_running(c, images, apply, tmp_path):
+    def start_vm():
+        use = {"domain_name": "web01", "domain_uuid": uuid.uuid4(), "kind": "disk", "running": True}
+        DiskUse.objects.create(volume=Volume.objects.get(pool=images), host=images.host, **use)
+
+    job = apply(images, start_vm, restart=True, target_path=str(tmp_path / "new"))
+    assert (job.state, job.error_code) == ("failed", "changed_since")
+    assert "web01" in job.error_text
+    assert paths(c, images) == ("old", "old")
+
+
+def test_a_password_without_a_user_is_dropped(c, luns, apply, as_manager):
+    shown = typed(as_manager, luns, "xml", auth_user="mona", auth_password=PASSWORD)
+    gone = as_manager.post(url(luns), sent_by(shown) | {"auth_user": "", "to": "xml"})
+    assert sent_by(gone)["sealed"] == ""
+    assert "<auth" not in sent_by(gone)["xml"]

@@ -1,5 +1,6 @@
 """The page of a configuration: its form, its XML, and both in step."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -136,10 +137,44 @@ def test_a_secret_of_somebody_else_cannot_be_named(as_manager, make_configured, 
     assert "was not made for this pool" in text_of(response, "xml-said")
 
 
-def test_xml_that_is_too_big_is_refused_at_once(as_manager, make_configured, nfs):
+def options(count):
+    return "</target>\n<fs:mount_opts>" + "<fs:option name='ro'/>\n" * count + "</fs:mount_opts>"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (lambda xml: xml.replace("nas1", "n" * 70_000), "longer than a configuration may be"),
+        (lambda xml: xml.replace("</target>", options(30_000)), "longer than a configuration may be"),
+        (lambda xml: xml.replace("<source>", "<source>" + "<a>" * 10_000), "nested too deep"),
+        (
+            lambda xml: "<!DOCTYPE p [<!ENTITY a 'aaaaaaaaaa'><!ENTITY b '&a;&a;&a;&a;&a;&a;'>]>" + xml,
+            "a document type is not allowed",
+        ),
+    ],
+)
+def test_xml_that_would_take_long_is_refused_at_once(as_manager, make_configured, nfs, wrong, said):
     pool = make_configured(nfs)
-    response = typed(as_manager, pool, "review", xml=nfs.replace("nas1", "n" * 1_100_000))
-    assert response.status_code in (400, 422)
+    sent = sent_by(as_manager.get(url(pool))) | {"to": "review", "xml": wrong(nfs)}
+    began = time.perf_counter()
+    response = as_manager.post(url(pool), sent)
+    assert time.perf_counter() - began < 1
+    assert response.status_code == 422
+    assert said in text_of(response, "xml-said")
+    assert not Job.objects.exists()
+
+
+def test_ten_megabytes_are_not_even_read(as_manager, make_configured, nfs):
+    pool = make_configured(nfs)
+    assert as_manager.post(url(pool), {"to": "review", "xml": "x" * 10_000_000}).status_code == 400
+
+
+def test_the_longest_text_is_still_compared_quickly(as_manager, make_configured, nfs):
+    pool = make_configured(nfs.replace("</target>", options(2_500)).partition("  <fs:mount")[0] + "</pool>")
+    began = time.perf_counter()
+    response = typed(as_manager, pool, "review", source_dir="/export/new")
+    assert response.status_code == 200
+    assert time.perf_counter() - began < 5
 
 
 def test_the_review_says_what_changes_when_and_how_with_virsh(as_manager, make_configured, nfs):
