@@ -18,6 +18,8 @@ from pools.models import Pool, PoolConfiguration
 from storagemgr.access.models import AuditEvent
 from storagemgr.jobs import runner
 from storagemgr.jobs.models import Job, JobLine
+from storagemgr.jobs.operations import REGISTRY
+from storagemgr.jobs.submit import submit
 from storagemgr.jobs.sweep import settle
 from storagemgr.virt import pool_xml, secrets
 from storagemgr.virt import pools as virt_pools
@@ -326,3 +328,13 @@ def test_a_password_without_a_user_is_dropped(c, luns, apply, as_manager):
     gone = as_manager.post(url(luns), sent_by(shown) | {"auth_user": "", "to": "xml"})
     assert sent_by(gone)["sealed"] == ""
     assert "<auth" not in sent_by(gone)["xml"]
+
+
+def test_the_daemon_checks_it_by_its_own_schema_too(c, images, manager):
+    base = PoolConfiguration.objects.get(pool_uuid=images.uuid)
+    params = {"version": base.pk, "definition": base.xml.replace("<target>", "<frob/><target>")}
+    job = submit(REGISTRY["pool.configure"], images, actor=manager, params=params, key=uuid.uuid4())
+    runner.run(job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.error_code) == ("failed", "xml_invalid")
+    assert made_by(images) == [""]
