@@ -4,8 +4,9 @@ import uuid
 from pathlib import Path
 
 import pytest
+from daemon import PrivateDaemon
 from django.urls import reverse
-from sync_tools import Virsh, pool_row, read_host
+from sync_tools import Virsh, close_connections, host_of, pool_row, read_host
 
 from pools import devices
 from pools.lifecycle import DELETE, UNDEFINE
@@ -14,6 +15,7 @@ from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import REGISTRY
 from storagemgr.virt import pools as virt_pools
 from storagemgr.virt import secrets
+from storagemgr.virt.connection import connect
 from storagemgr.virt.pool_guard import own_secret
 from volumes.models import DiskUse
 
@@ -129,25 +131,32 @@ def test_what_is_no_block_device_is_not_overwritten(run, real_pool, device):
     assert not device.read_bytes().strip(b"\0")
 
 
-def test_a_vm_that_came_meanwhile_is_seen_by_the_worker(run, dir_pool, daemon, tmp_path):
-    """No row knows of it: the worker asks libvirt. A VM of the test driver cannot stand in, its host is another."""
-    path = Path(dir_pool.target_path)
-    run("pool.build", dir_pool)
-    from storagemgr.virt import domains
+DOMAIN = """
+<domain type='qemu'><name>web01</name><memory>1024</memory><os><type arch='x86_64' machine='pc'>hvm</type></os>
+<devices><emulator>/bin/true</emulator>
+<disk type='file' device='disk'><source file='{path}/below/web01.img'/><target dev='vda' bus='virtio'/></disk>
+</devices></domain>
+"""
 
-    seen = domains.DiskUse(
-        domain_uuid=str(uuid.uuid4()),
-        domain_name="web01",
-        running=False,
-        target="vda",
-        device="disk",
-        path=f"{path}/web01.img",
-        pool="",
-        volume="",
-        readonly=False,
-        kind="disk",
-    )
-    assert devices.vms_among(dir_pool, [seen]) == ["web01"]
+
+def test_a_vm_that_no_row_knows_is_seen_by_the_worker(run, tmp_path_factory, tmp_path, db):
+    daemon = PrivateDaemon(tmp_path_factory.mktemp("vms"))
+    daemon.domain_directory.mkdir(parents=True)
+    (daemon.domain_directory / "web01.xml").write_text(DOMAIN.format(path=tmp_path / "images"))
+    with daemon, connect(daemon.uri) as c:
+        host = host_of(daemon)
+        pool_uuid = virt_pools.define(c, virt_pools.dir_pool_xml("images", str(tmp_path / "images")))
+        read_host(host)
+        pool = pool_row(pool_uuid)
+        assert run("pool.build", pool).state == S.SUCCEEDED
+        assert DELETE.why_off(pool).startswith("VMs have a disk here: web01.")
+        DiskUse.objects.all().delete()
+        assert DELETE.why_off(pool) == ""
+        job = run("pool.delete", pool)
+        assert ended(job) == (S.FAILED, "changed_since")
+        assert "VMs have a disk here: web01." in job.error_text
+        assert (tmp_path / "images").is_dir()
+        close_connections()
 
 
 @pytest.mark.parametrize(
