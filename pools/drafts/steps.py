@@ -128,6 +128,9 @@ class Wizard:
         """Whether all that it needs is there; the test may be skipped, the result needs a review."""
         if name not in self.step_names:
             return False
+        if name == "result" and self.is_done("review"):
+            # The password is forgotten once the pool is made, and so the step Source is not done any more.
+            return True
         before = self.step_names[: self.step_names.index(name)]
         return all(self.is_done(step) for step in before if step != "test")
 
@@ -221,3 +224,10 @@ def definable_hosts(user: Any) -> list[Host]:
 def may_define_somewhere(user: Any) -> bool:
     where = scope(user, "pool.define")
     return where.everything or bool(where.hosts)
+
+
+def remove_old_drafts() -> None:
+    """What was not touched for PoolDraft.KEPT goes, with its passwords."""
+    old = PoolDraft.objects.filter(updated_at__lt=timezone.now() - PoolDraft.KEPT)
+    NewPool.objects.filter(draft__in=old, done=[]).delete()
+    old.delete()

@@ -65,6 +65,7 @@ def test_a_password_is_nowhere_but_in_libvirts_secret(
         [job] = making.create()
     assert job.state == "succeeded", job.error_text
     pages += [wrong, making.get("result"), client.get(job.get_absolute_url())]
+    assert "Open luns" in words(pages[-2])
     assert "One is kept; leave this empty to go on using it." in words(pages[0])
     assert all(PASSWORD not in page.content.decode() for page in pages)
     everything = rows() + heard.getvalue() + repr(sent) + json.dumps(job.params) + daemon.log.read_text()
