@@ -49,6 +49,14 @@ def test_the_list_says_when_who_and_what(as_manager, versions):
     assert "The first one that was seen." in first
 
 
+def test_a_pool_that_was_made_here_begins_with_that(as_manager, versions):
+    pool, (first, *_) = versions
+    PoolConfiguration.objects.filter(pk=first.pk).update(made_by="mona")
+    response = as_manager.get(reverse("pools:configurations", args=[pool.pk]))
+    assert "The pool was made. mona" in rows_of(response)[-1]
+    assert "With it the pool was made" in text_of(as_manager.get(at(pool, first)))
+
+
 def test_it_sorts_and_pages_by_the_url(as_manager, versions, nfs):
     pool, rows = versions
     address = reverse("pools:configurations", args=[pool.pk])
