@@ -15,15 +15,14 @@ def limited(run: Run, seconds: float, function: Callable[[Connection], T]) -> T:
 
     With a connection of its own, which is closed when the call returns. `function` touches no database.
     """
-    connection = run.connect()
+    connection, is_left_alone = run.connect(), False
     try:
-        result = calls.within(
+        return calls.within(
             seconds, ("job", run.job.pk), lambda: function(connection), lambda late: connection.close()
         )
     except calls.Overdue as error:
+        is_left_alone = True
         raise OperationFailed("too_slow", f"libvirt did not answer within {seconds:.0f} seconds.") from error
-    except BaseException:
-        connection.close()
-        raise
-    connection.close()
-    return result
+    finally:
+        if not is_left_alone:
+            connection.close()

@@ -111,6 +111,9 @@ def _mount(c: Connection, params: dict[str, Any], passwords: dict[str, str]) -> 
     name = look_name()
     path = f"{params['values']['target_path'].rstrip('/')}.{name}"
     values = params["values"] | {"target_path": path}
+    if values.get("format") == "nfs":
+        # Else mount tries a silent server for two minutes.
+        values["mount_options"] = [*(values.get("mount_options") or []), "retry=0"]
     look = virt_pools.define(c, pool_xml.build(params["type"], name, str(uuid.uuid4()), values))
     try:
         virt_pools.build(c, look)

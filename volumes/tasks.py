@@ -11,6 +11,7 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError
 
 from pools import sync as pool_sync
+from pools.drafts.steps import remove_old_drafts
 from pools.models import Pool
 from storagemgr.celery import app
 from storagemgr.hosts import sync as host_sync
@@ -32,7 +33,10 @@ LANE_IS_TAKEN = timedelta(minutes=1)
 
 @app.task(name="volumes.tick")
 def tick() -> None:
-    """Settle lost jobs, have hosts read, refresh pools. The first message that the broker refuses ends the ringing."""
+    """Settle lost jobs, have hosts read, refresh pools, forget old drafts.
+
+    The first message that the broker refuses ends the ringing.
+    """
     now = timezone.now()
     messages = [(settle_job, job_id) for job_id in sweep(now)]
     messages += [(read_host, host_id) for host_id in host_sync.due(now).values_list("pk", flat=True)]
@@ -40,6 +44,7 @@ def tick() -> None:
         if not _publish(task, argument):
             return
     submit_refreshes(now)
+    remove_old_drafts()
 
 
 def _publish(task: Any, argument: int) -> bool:

@@ -6,11 +6,10 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from pools.drafts import choosing, options, review, source, testing
-from pools.drafts.steps import TITLES, Wizard, definable_hosts, wizard_of
+from pools.drafts.steps import TITLES, Wizard, definable_hosts, remove_old_drafts, wizard_of
 from pools.models import NewPool, PoolDraft
 from storagemgr.access import audit
 from storagemgr.access.objects import visible_or_404
@@ -27,13 +26,6 @@ STEP_PAGES = {
     "review": review.review,
     "result": review.result,
 }
-
-
-def remove_old_drafts() -> None:
-    """What was not touched for PoolDraft.KEPT goes, with its passwords."""
-    old = PoolDraft.objects.filter(updated_at__lt=timezone.now() - PoolDraft.KEPT)
-    NewPool.objects.filter(draft__in=old, done=[]).delete()
-    old.delete()
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

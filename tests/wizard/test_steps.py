@@ -398,3 +398,21 @@ def test_the_review_shows_xml_virsh_and_each_step(maker, host):
         assert step in said
     for line in ("pool-define web.xml", "pool-build web", "pool-start web", "pool-autostart web"):
         assert line in said
+
+
+def test_the_tick_removes_old_drafts_too(maker, host):
+    from volumes.tasks import tick
+
+    making = maker(host)
+    making.send("type", type="iscsi")
+    making.send(
+        "source",
+        source_host="san1",
+        target_iqn="iqn.2026-01.com.example:a",
+        auth_user="u",
+        auth_password="p" * 12,
+    )
+    PoolDraft.objects.update(updated_at=timezone.now() - timedelta(days=31))
+    host.delete()
+    tick()
+    assert not PoolDraft.objects.exists()
