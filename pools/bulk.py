@@ -24,7 +24,7 @@ from storagemgr.jobs.pages import KEY_LOST, TypedName, heading, see, why_off
 from storagemgr.jobs.submit import KeyUsed, submit
 from storagemgr.listing import ID_LIMIT
 
-LIMIT = 500
+LIMIT = 200  # all in one transaction: 500 held SQLite for 5 s, longer than a lease likes
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,8 @@ def submit(
                 return waiting
             job = _insert(operation, target, actor, params, key=key, sealed=seal(secrets or {}), batch=batch)
             _audit_asked(operation, job, actor, address)
-            if batch is None or not job.blockers():
+            # The others of a batch have their turn when the one before them ends.
+            if batch is None or not batch.jobs.active().exclude(pk=job.pk).exists():
                 transaction.on_commit(lambda: ring(job))
             return job
     except IntegrityError:
