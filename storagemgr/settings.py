@@ -198,7 +198,8 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {"tick": {"task": "volumes.tick", "schedule": schedule(2), "options": {"expires": 10}}}
 
 EMBEDDED_HOST = env.bool("EMBEDDED_HOST", default=True)  # this machine is a host, its daemon ours to start
-ALLOW_TCP = env.bool("ALLOW_TCP", default=False)  # hosts over plain TCP, which anybody on the way can read and change
+# Hosts over plain TCP, which anybody on the way can read and change.
+ALLOW_TCP = env.bool("ALLOW_TCP", default=False)
 # Hosts at loopback and link-local addresses: what listens there is mostly not meant for us.
 ALLOW_NEAR_ADDRESSES = env.bool("ALLOW_NEAR_ADDRESSES", default=False)
 LOCAL_SOCKETS = env.list("LOCAL_SOCKETS", default=[])  # paths of daemons' sockets that a local host may name
@@ -207,8 +208,10 @@ VOLUMES_PERIOD = env.int("VOLUMES_PERIOD", default=60)  # seconds between two re
 # Seconds between two scheduled refreshes of a directory pool; twice that for block devices, four times for rbd and
 # gluster. 0: none.
 REFRESH_PERIOD = env.int("REFRESH_PERIOD", default=900)
-JOB_LIMIT = env.int("JOB_LIMIT", default=180)  # seconds for a start, stop, refresh...: a dead NFS server hangs them
-POOL_PATHS = env.list("POOL_PATHS", default=[])  # directories below which new pools may be; empty: path_policy alone
+# Seconds for a start, stop, refresh...: a dead NFS server hangs them.
+JOB_LIMIT = env.int("JOB_LIMIT", default=180)
+# Directories below which new pools may be; empty: path_policy alone.
+POOL_PATHS = env.list("POOL_PATHS", default=[])
 LEASE = env.int("LEASE", default=20)  # seconds after which a job whose worker is silent is taken back
 
 LOGGING = {

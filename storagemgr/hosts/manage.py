@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods
@@ -227,6 +227,10 @@ def remove(request: HttpRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         return render(request, "hosts/remove.html", context, status=422 if form.is_bound else 200)
     with transaction.atomic():
+        # A job that is asked for at this moment waits for the same row.
+        get_object_or_404(Host.objects.select_for_update(), pk=host.pk)
+        if off := why_not_removed(host):
+            return render(request, "hosts/remove.html", context | {"off": off}, status=409)
         _record(request, "host.remove", audit.Outcome.DONE, host, uri=host.uri, rows=goes)
         host.delete()
     return _see(reverse("hosts:list"))

@@ -12,6 +12,7 @@ from storagemgr.hosts.models import Host
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import Operation, OperationFailed, Run, Step, register
 from storagemgr.virt import network, tls
+from storagemgr.virt.addresses import ip_literal
 from storagemgr.virt.connection import Connection, HostFacts
 from storagemgr.virt.errors import VirtError
 from storagemgr.virt.pool_types import pool_type
@@ -38,7 +39,8 @@ def _test(run: Run) -> Steps:
 
 
 def _way(run: Run, host: Host) -> Steps:
-    yield Step(f"Find the address of {host.address}")
+    is_name = ip_literal(host.address) is None
+    yield Step(f"Find the address of {host.address}" if is_name else f"Check the address {host.address}")
     if host.transport == Transport.TCP and not settings.ALLOW_TCP:
         raise OperationFailed("tcp_not_allowed")
     found = reaching.in_time(
@@ -47,7 +49,8 @@ def _way(run: Run, host: Host) -> Steps:
         RESOLVE_S,
         lambda: network.resolve(host.address, may_be_near=settings.ALLOW_NEAR_ADDRESSES),
     )
-    run.log(f"{host.address} is {', '.join(map(str, found))}")
+    if is_name:
+        run.log(f"{host.address} is {', '.join(map(str, found))}")
     yield Step(f"Reach port {host.port_number}")
     network.knock(host.address, host.port_number, reaching.KNOCK_S)
     if host.transport == Transport.SSH:
@@ -137,7 +140,7 @@ def _next_step(job: Job) -> tuple[str, str] | None:
         return "Look at its key", reverse("hosts:key", args=[job.host_id])
     if job.error_code:
         return "Change how it is reached", reverse("hosts:edit", args=[job.host_id])
-    return "Open the host", reverse("hosts:host", args=[job.host_id])
+    return None
 
 
 TEST = register(

@@ -150,7 +150,8 @@ class Identity:
         said = done.stderr.strip()
         if done.returncode == 255:
             raise VirtError(code_of("ssh", "host_unreachable", None, said), said)
-        return said if done.returncode else ""
+        # It tells in this way that it reached libvirt and that we hung up.
+        return said if done.returncode and "EOF on stdin" not in said else ""
 
 
 def scan(address: str, port: int, seconds: int) -> HostKey:

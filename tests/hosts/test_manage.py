@@ -106,10 +106,10 @@ def test_a_changed_key_is_said_and_confirmed_only_on_purpose(ada, ssh_host):
     )
     page = text_of(ada.get(f"/hosts/{host.pk}/"))
     assert "The host shows another key than the one that was confirmed." in page
-    assert "bob confirmed that one on" in page
+    assert "bob confirmed that one (today" in page
     assert f"/hosts/{host.pk}/key/" in page
     text = text_of(ada.get(f"/hosts/{host.pk}/key/"))
-    assert "another key than the one that bob confirmed on" in text
+    assert "another key than the one that bob confirmed (today" in text
     for key in (ED25519, OTHER):
         assert host_key(key).fingerprint in text
     new = {"fingerprint": host_key(OTHER).fingerprint}
@@ -195,6 +195,13 @@ def test_a_host_with_jobs_is_kept(ada, job):
         assert "1 job is not over yet" in text_of(response)
     assert response.status_code == 409
     assert Host.objects.exists()
+
+
+def test_a_host_that_somebody_else_removes_meanwhile(ada, host, monkeypatch):
+    """Two people at once: the second one gets the page for what is not there."""
+    monkeypatch.setattr("storagemgr.hosts.manage.rows_of", lambda found: Host.objects.all().delete() and {})
+    ada.raise_request_exception = False
+    assert ada.post(f"/hosts/{host.pk}/remove/", {"typed_name": host.name}).status_code == 404
 
 
 def test_this_machine_is_kept_while_the_program_lists_it(ada, make_host, settings):

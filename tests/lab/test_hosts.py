@@ -173,7 +173,7 @@ def test_an_address_of_this_machine_is_not_allowed_by_itself(row, settings):
 
 def test_a_tcp_host_that_was_saved_is_not_connected_to(row, settings):
     settings.ALLOW_TCP = False
-    says(row("tcp"), "tcp_not_allowed", "Find the address of 127.0.0.1")
+    says(row("tcp"), "tcp_not_allowed", "Check the address 127.0.0.1")
 
 
 def test_another_protocol_on_the_port(row, guest):
@@ -221,21 +221,18 @@ def test_a_forced_command_that_is_another_one(row, guest, command, code):
     says(row("ssh"), code, "Open libvirt")
 
 
-def test_an_account_that_may_look_and_not_touch(row, guest):
-    with fine_grained_access(guest):
-        job = tested(row("ssh"))
-    assert (job.error_code, job.step) == ("denied", "Check what we may do"), job.error_text
-
-
-def test_the_rule_of_the_docs_is_enough(row, guest):
+def test_an_account_that_may_only_look_until_the_rule_of_the_docs_is_there(row, guest):
     docs = (settings.BASE_DIR / "docs/hosts.md").read_text()
     [rule] = re.findall(r"    polkit\.addRule\([^;]*\n        var ours.*?\n    \}\);\n", docs, re.S)
     file = "/etc/polkit-1/rules.d/50-storagemgr.rules"
-    guest.put(file, rule.replace('"storagemgr"', '"storage"').encode())
     try:
         with fine_grained_access(guest):
             host = row("ssh")
-            assert tested(host).state == "succeeded"
+            job = tested(host)
+            assert (job.error_code, job.step) == ("denied", "Check what we may do"), job.error_text
+            guest.put(file, rule.replace('"storagemgr"', '"storage"').encode())
+            # polkit notices the file by itself, a moment later.
+            wait_for(lambda: tested(host).state == "succeeded", 20)
             with reaching.open_in_time(host) as connection:
                 uuid_ = pools.define(connection, pools.dir_pool_xml("web", "/vm_data"))
                 pools.start(connection, uuid_)
@@ -313,8 +310,8 @@ def test_the_certificate_of_the_host(row, lab, stranger, guest, is_known, name, 
 
 @pytest.mark.parametrize("way", ["ssh", "tls", "tcp"])
 def test_a_host_that_swallows_everything_holds_nobody(row, guest, way, monkeypatch):
-    monkeypatch.setattr(reaching, "OPEN_S", 8.0)
-    monkeypatch.setattr(host_sync, "LOGIN_S", 8.0)
+    monkeypatch.setattr(reaching, "OPEN_S", 6.0)
+    monkeypatch.setattr(host_sync, "LOGIN_S", 6.0)
     host = row(way)
     guest.freeze()
     try:
@@ -334,7 +331,7 @@ def test_a_host_that_swallows_everything_holds_nobody(row, guest, way, monkeypat
     wait_for(lambda: read_host(Host.objects.get(pk=host.pk)).state == "up", 30, f"{way} is read again")
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", ["socket", "ssh"])
 def test_a_network_that_is_cut_while_it_is_read(row, guest, way):
     host = row(way)
     assert read_host(host).state == "up"

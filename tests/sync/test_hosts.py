@@ -33,6 +33,15 @@ def test_a_second_reading_uses_the_same_connection(read, daemon):
     assert host_sync._connections == first
 
 
+def test_the_connection_to_a_host_that_was_removed_is_closed(read, host, own_daemon):
+    read()
+    [connection] = host_sync._connections.values()
+    host.delete()
+    assert read_host(host_of(own_daemon, "kvm2")).state == "up"
+    wait_for(lambda: not connection.alive, 5)
+    assert connection not in host_sync._connections.values()
+
+
 def test_a_host_is_read_only_when_it_is_due(read, host):
     read()
     seen_at = Host.objects.get(pk=host.pk).seen_at
