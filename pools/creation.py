@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+from django import forms
 from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
@@ -18,7 +19,9 @@ from pools.plans import (
     ON_A_DIRECTORY,
     STEPS,
     effects_of,
+    is_tested,
     plan_of,
+    problems_of,
     steps_of,
     virsh_lines,
 )
@@ -34,6 +37,7 @@ from storagemgr.jobs.operations import (
     Step,
     register,
 )
+from storagemgr.jobs.pages import TypedName
 from storagemgr.virt import pool_xml, secrets
 from storagemgr.virt import pools as virt_pools
 from storagemgr.virt.connection import Connection
@@ -50,8 +54,30 @@ def find(job: Job) -> NewPool | None:
     return rows.filter(host_id=job.host_id, uuid=job.pool_uuid).first()
 
 
-class CreationForm(OperationForm):
-    """Nothing to fill in: it is all in the draft."""
+class DraftForm(OperationForm):
+    """Nothing to fill in: it is all in the draft, which may have been left half done."""
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        draft = self.target.draft
+        if draft is None or not draft.name or problems_of(draft):
+            raise forms.ValidationError(
+                "The draft is not complete, or something in it is wrong. Go through its steps."
+            )
+        return cleaned
+
+
+class CreationForm(DraftForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if plan_of(self.target).get("build") == "overwrite":
+            self.fields["typed_word"] = TypedName("overwrite", "the word overwrite")
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean()
+        if "typed_word" in self.fields and not is_tested(self.target, self.target.draft):
+            raise forms.ValidationError("Look first at what is on the device now: step Test of the draft.")
+        return cleaned
 
     def params(self) -> dict[str, Any]:
         return plan_of(self.target)

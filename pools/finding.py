@@ -15,6 +15,7 @@ from pools.models import NewPool
 from storagemgr.jobs.operations import Operation, OperationForm, Run, Step, register
 from storagemgr.virt import devices, discovery
 from storagemgr.virt.connection import Connection
+from storagemgr.virt.pool_fields import fields_of
 from storagemgr.virt.pool_types import pool_type
 
 FIND_S, DISKS_S = 20.0, 45.0
@@ -32,6 +33,14 @@ class FindForm(OperationForm):
         draft = self.target.draft
         for name in ASKED:
             self.fields[name].initial = draft.values.get(name, "") if draft else ""
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        kind = self.target.draft.type if self.target.draft else ""
+        for field in fields_of(kind):
+            if field.name in ASKED and (wrong := field.problem(cleaned.get(field.name))):
+                self.add_error(field.name, wrong)
+        return cleaned
 
     def params(self) -> dict[str, Any]:
         return search_params(self.target, super().params())

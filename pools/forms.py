@@ -23,6 +23,17 @@ WHEN = {
 KEPT_NOTE = "One is kept; leave this empty to go on using it."
 
 
+def all_problems(pool_type: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """Those of virt.pool_fields, and what POOL_PATHS does not allow."""
+    found = problems(pool_type, values)
+    allowed = tuple(settings.POOL_PATHS)
+    for field in fields_of(pool_type):
+        path = values.get(field.name)
+        if field.takes == "path" and path and (wrong := path_policy.why_not_here(path, allowed)):
+            found.setdefault(field.name, wrong)
+    return found
+
+
 class LinesField(forms.CharField):
     """Lines of text to a list; empty ones go."""
 
@@ -62,19 +73,10 @@ class PoolFieldsForm(forms.Form):
         values = self.known | {field.name: cleaned.get(field.name) for field in self.pool_fields}
         for name in self._kept_now(values):
             values[name] = "kept"
-        for name, sentence in self._problems(values).items():
+        for name, sentence in all_problems(self.pool_type, values).items():
             if name in self.fields and name not in self.errors:
                 self.add_error(name, sentence)
         return cleaned
-
-    def _problems(self, values: dict[str, Any]) -> dict[str, str]:
-        found = problems(self.pool_type, values)
-        allowed = tuple(settings.POOL_PATHS)
-        for field in fields_of(self.pool_type):
-            path = values.get(field.name)
-            if field.takes == "path" and path and (wrong := path_policy.why_not_here(path, allowed)):
-                found.setdefault(field.name, wrong)
-        return found
 
     def _kept_now(self, values: Mapping[str, Any]) -> list[str]:
         """A kept password goes with its user."""

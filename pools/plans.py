@@ -4,6 +4,7 @@ import hashlib
 import json
 from typing import Any
 
+from pools.forms import all_problems
 from pools.models import NewPool, PoolDraft
 from storagemgr.jobs import sealed
 from storagemgr.virt import pool_xml
@@ -27,6 +28,12 @@ def xml_of(new: NewPool, draft: PoolDraft) -> str:
     return pool_xml.build(draft.type, draft.name, str(new.uuid), draft.values)
 
 
+def problems_of(draft: PoolDraft) -> dict[str, str]:
+    """What is wrong or missing, by the names of the fields. A draft keeps what was typed, right or wrong."""
+    kept = dict.fromkeys(sealed.unseal(draft.sealed), "kept")
+    return all_problems(draft.type, draft.values | kept)
+
+
 def fingerprint(draft: PoolDraft) -> str:
     """Another one when anything of the pool itself was changed, so that a test of it is of no use any more."""
     text = json.dumps([draft.type, draft.values, draft.sealed, draft.options.get("build")], sort_keys=True)
@@ -38,9 +45,9 @@ def is_tested(new: NewPool, draft: PoolDraft) -> bool:
 
 
 def plan_of(new: NewPool) -> dict[str, Any]:
-    """What the job gets: all of it, but for the password."""
+    """What the job gets: all of it, but for the password. {} of a draft that is not complete."""
     draft = new.draft
-    if draft is None:
+    if draft is None or not draft.type or problems_of(draft):
         return {}
     options = draft.options
     persistent = options.get("persistent", True)

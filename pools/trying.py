@@ -12,14 +12,14 @@ from typing import Any
 
 from django.utils import timezone
 
-from pools.creation import find
+from pools.creation import DraftForm, find
 from pools.finding import unanswering
 from pools.limits import limited
 from pools.models import Look, NewPool
 from pools.plans import fingerprint
 from storagemgr.jobs import sealed
 from storagemgr.jobs.models import Job
-from storagemgr.jobs.operations import Finding, Operation, OperationForm, Run, Step, register
+from storagemgr.jobs.operations import Finding, Operation, Run, Step, register
 from storagemgr.virt import content, discovery, pool_xml, secrets, volumes
 from storagemgr.virt import pools as virt_pools
 from storagemgr.virt.connection import Connection
@@ -31,7 +31,7 @@ TEST_S = 60.0
 MIB = 1024**2
 
 
-class TestForm(OperationForm):
+class TestForm(DraftForm):
     def params(self) -> dict[str, Any]:
         return test_params(self.target)
 
@@ -80,6 +80,10 @@ TEST_WORDS = {
     "discover": "Ask the portal for its targets",
     "look": "Look at the device",
 }
+
+
+def _words(new: NewPool) -> str:
+    return TEST_WORDS.get(pool_type(new.draft.type).test, "") if new.draft else ""
 
 
 @contextmanager
@@ -239,7 +243,7 @@ TEST = register(
         run=_test,
         settle=_settle_test,
         why_off=_why_no_test,
-        effects=lambda new: [f"{TEST_WORDS[pool_type(new.draft.type).test]}."] if new.draft else [],
+        effects=lambda new: [f"{words}." for words in [_words(new)] if words],
         virsh=lambda new, params: f"virsh -c {new.host.uri} pool-create test.xml",
         label=lambda new, params: f"Test {new.name or 'a new pool'}",
     )

@@ -8,7 +8,7 @@ from pools.creation import START_S, find
 from pools.limits import limited
 from pools.models import NewPool, Pool
 from pools.operations import running_vms
-from pools.plans import MADE, MADE_DIRECTORY, ON_A_DIRECTORY, plan_of
+from pools.plans import MADE, MADE_DIRECTORY, ON_A_DIRECTORY
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import Danger, Finding, Operation, Run, Step, register
 from storagemgr.virt import pool_xml, secrets
@@ -18,15 +18,15 @@ from storagemgr.virt.errors import VirtError
 
 
 def undo_effects(new: NewPool) -> list[str]:
-    plan = plan_of(new)
+    kind, values = (new.draft.type, new.draft.values) if new.draft else ("", {})
     said = {
         "start": "Stops the pool. The data of the storage behind it stays.",
-        MADE_DIRECTORY: f"Removes the directory {plan.get('target_path', '')} that was made for it, if it is empty.",
+        MADE_DIRECTORY: f"Removes the directory {values.get('target_path', '')} that was made for it, if it is empty.",
         "define": "Makes libvirt forget the pool (undefine).",
         "secret": "Deletes the password from libvirt's secrets there.",
     }
     found = [sentence for name, sentence in said.items() if name in new.done]
-    if "build" in new.done and plan.get("type") not in ON_A_DIRECTORY:
+    if "build" in new.done and kind not in ON_A_DIRECTORY:
         found.append("What the build wrote on the devices stays: nothing is deleted there.")
     return found
 

@@ -11,14 +11,14 @@ from django.urls import reverse
 from django.utils import timezone
 
 from pools.models import NewPool, PoolDraft
-from pools.plans import MADE, is_tested
+from pools.plans import MADE, is_tested, problems_of
 from storagemgr.access.objects import may
 from storagemgr.access.scopes import scope
 from storagemgr.hosts.models import Host
 from storagemgr.jobs import sealed
 from storagemgr.jobs.models import Job
 from storagemgr.templatetags.storage import count
-from storagemgr.virt.pool_fields import fields_of, problems
+from storagemgr.virt.pool_fields import fields_of
 from storagemgr.virt.pool_types import PoolType, pool_type
 
 TITLES = {
@@ -115,9 +115,8 @@ class Wizard:
         return False
 
     def problems_of(self, *groups: str) -> dict[str, str]:
-        values = self.values | dict.fromkeys(self.kept, "kept")
         mine = {f.name for f in fields_of(self.draft.type) if f.group in groups}
-        return {name: wrong for name, wrong in problems(self.draft.type, values).items() if name in mine}
+        return {name: wrong for name, wrong in problems_of(self.draft).items() if name in mine}
 
     @property
     def open_step(self) -> str:
