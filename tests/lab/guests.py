@@ -5,6 +5,7 @@ lab1.put("/vm_data/a.raw", b"...")  a file in the guest
 lab1.freeze(), lab1.thaw()          the host hangs and keeps its connections open
 lab1.cut(), lab1.mend()             its network cable
 lab1.kill(), lab1.power_off()       power loss, orderly end; then lab1.start(): same disks
+lab1.start_ceph() and the like       services that most tests do not need; they say how to reach them
 lab1.reset()                        no pools, blank disks, empty exports: what the fixtures do before a test
 """
 
@@ -17,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 from lab.keys import Authority, make_ssh_key
@@ -37,6 +39,19 @@ _DEFINED = (
     ("secret-list", "secret-undefine"),
 )
 _DOORS = {"ssh": 22, "tls": 16514, "tcp": 16509}
+
+
+class Ceph(NamedTuple):
+    monitor: str
+    port: int
+    pool: str
+    user: str
+    key: str
+
+
+class Gluster(NamedTuple):
+    host: str
+    volume: str
 
 
 class Guest:
@@ -214,6 +229,20 @@ class Guest:
         """virsh takes half a second to start inside, so libvirt's part is done from here."""
         self._forget_definitions()
         self.run("lab-reset", timeout=45)
+
+    def start_ceph(self) -> Ceph:
+        """A monitor and a store in memory, with one empty pool; both hosts of the lab can reach it."""
+        key = self.run("lab-ceph", timeout=240).strip()
+        return Ceph(monitor=self.address, port=6789, pool="lab_pool", user="libvirt", key=key)
+
+    def start_gluster(self) -> Gluster:
+        """One empty volume; both hosts of the lab can reach it."""
+        self.run("lab-gluster", timeout=240)
+        return Gluster(host=self.name, volume="lab_volume")
+
+    def start_samba(self) -> None:
+        """The share vm_data, which is the export /srv/vm_data, for guests without a password."""
+        self.run("systemctl start smbd")
 
     def stop(self) -> None:
         self._hang_up()

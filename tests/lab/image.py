@@ -20,7 +20,7 @@ PACKAGES = (
     "systemd-sysv udev dbus kmod iproute2 openssh-server libvirt-daemon-system libvirt-clients qemu-utils scrub"
     " libvirt-daemon-driver-storage-gluster libvirt-daemon-driver-storage-iscsi-direct"
     " libvirt-daemon-driver-storage-rbd libvirt-daemon-driver-storage-zfs"
-    " nfs-kernel-server nfs-common tgt open-iscsi glusterfs-server"
+    " nfs-kernel-server nfs-common tgt open-iscsi glusterfs-server ceph-mon ceph-osd ceph-mgr samba cifs-utils"
     " lvm2 thin-provisioning-tools multipath-tools parted fdisk e2fsprogs xfsprogs dosfstools"
 )
 

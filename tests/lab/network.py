@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,6 +28,7 @@ class Network:
         return (NAMESPACES / self.name).exists()
 
     def create(self) -> None:
+        self.remove()
         _run("ip", "netns", "add", self.name)
         self._ip("link", "set", "lo", "up")
         self._ip("link", "add", "br0", "type", "bridge")
@@ -53,14 +55,21 @@ class Network:
         return ["nsenter", f"--net={NAMESPACES / self.name}", *command]
 
     def remove(self) -> None:
-        """Ends what still runs in the namespace (the doors, a guest) and the namespace with its devices."""
+        """Ends what still runs in the namespace (a guest), its doors, and the namespace with its devices."""
         if not self.exists:
             return
         listed = subprocess.run(["ip", "netns", "pids", self.name], capture_output=True, text=True)
-        for pid in map(int, listed.stdout.split()):
+        for pid in {*map(int, listed.stdout.split()), *self._doors()}:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         subprocess.run(["ip", "netns", "delete", self.name], capture_output=True)
+
+    def _doors(self) -> Iterator[int]:
+        entrance = f"--net={NAMESPACES / self.name} ".encode()
+        for command in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):
+                if entrance in command.read_bytes():
+                    yield int(command.parent.name)
 
     def door_on_socket(self, path: Path, address: str, port: int) -> subprocess.Popen[bytes]:
         path.unlink(missing_ok=True)
