@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest
+from django.utils import timezone
 
 from pools.drafts.pages import address_of, require_define
 from pools.drafts.steps import Wizard
@@ -61,7 +62,7 @@ def ask(request: HttpRequest, wizard: Wizard, operation: Operation, results: str
         if known and known.is_active and known.params == params:
             continue
         NewPool.objects.filter(pk=new.pk).update(**{results: None, f"{results}_at": None})
-        submit(
+        job = submit(
             operation,
             new,
             actor=request.user,
@@ -70,3 +71,5 @@ def ask(request: HttpRequest, wizard: Wizard, operation: Operation, results: str
             key=uuid.uuid4(),
             address=address_of(request),
         )
+        # The draft shows how it ended; a notice on every page would say it twice.
+        Job.objects.filter(pk=job.pk).update(acknowledged_at=timezone.now())

@@ -6,10 +6,13 @@ import pytest
 from browsing import Browsing, breaches
 from daemon import PrivateDaemon
 from django.contrib.auth.models import User
+from django.utils import timezone
 from stack import Stack, wait_for
 
-from pools.models import Pool
+from pools import finding
+from pools.models import NewPool, Pool
 from storagemgr.hosts.models import Host
+from storagemgr.jobs.models import Job
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -21,17 +24,22 @@ def daemon(tmp_path):
 
 
 @pytest.fixture
-def browsing(daemon, transactional_db, chromium):
+def stack(daemon, transactional_db):
     mode = "system" if daemon.system else "session"
     host = Host.objects.create(name="kvm1", mode=mode, socket=str(daemon.socket))
     stack = Stack()
     stack.collect_static()
     stack.start("redis", "jobs", "sync", "tick", "web")
     wait_for(Host.objects.filter(pk=host.pk, state="up").first, 60, stack.log("sync"))
+    yield stack
+    stack.stop()
+
+
+@pytest.fixture
+def browsing(stack, chromium):
     browsing = Browsing(chromium, stack.url)
     yield browsing
     browsing.close()
-    stack.stop()
 
 
 @pytest.fixture
@@ -153,3 +161,36 @@ def test_no_step_is_wider_than_a_phone(browsing, ada, tmp_path):
     for step in ("hosts", "type", "source", "options", "test", "review"):
         page.goto(f"{base}{step}/")
         assert page.evaluate("document.documentElement.scrollWidth") <= 380, step
+
+
+def test_what_is_picked_stays_picked_while_other_hosts_answer(browsing, stack, ada, make_host):
+    """One host has answered, the other is still asked: the page polls."""
+    make_host("kvm2", state="down")
+    stack.kill("sync")
+    stack.kill("jobs")
+    Host.objects.update(state="up")
+    page = browsing.as_(ada)
+    page.goto("/pools/new/")
+    page.get_by_role("button", name="New pool").click()
+    for name in ("kvm1", "kvm2"):
+        page.get_by_label(name).check()
+    page.get_by_role("button", name="Next").click()
+    page.locator("#type-netfs").check()
+    page.get_by_role("button", name="Next").click()
+    page.get_by_label("Server", exact=True).fill("nas1")
+    page.get_by_role("button", name="Ask for its exports").click()
+    assert page.get_by_text("kvm2 is being asked").is_visible()
+    new = NewPool.objects.get(host__name="kvm1")
+    values = {"source_host": "nas1", "source_dir": "/export/vm", "format": "nfs"}
+    asked = {"type": "netfs", "source_host": "nas1"}
+    found = {"asked": asked, "sources": [finding.found(values, "nas1:/export/vm", "NFS export")]}
+    NewPool.objects.filter(pk=new.pk).update(found=found, found_at=timezone.now())
+    Job.objects.filter(pool_uuid=new.uuid).update(state="succeeded")
+    pick = page.locator("#found label", has_text="/export/vm").locator("input")
+    pick.check(timeout=10_000)
+    page.get_by_label("Server", exact=True).focus()
+    with page.expect_response(lambda answer: answer.url.endswith("/source/")):
+        pass
+    page.wait_for_timeout(2_500)
+    assert pick.is_checked()
+    assert page.evaluate("document.activeElement.name") == "source_host"
