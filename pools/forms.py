@@ -73,10 +73,13 @@ class PoolFieldsForm(forms.Form):
         values = self.known | {field.name: cleaned.get(field.name) for field in self.pool_fields}
         for name in self._kept_now(values):
             values[name] = "kept"
-        for name, sentence in all_problems(self.pool_type, values).items():
+        for name, sentence in self._problems(values).items():
             if name in self.fields and name not in self.errors:
                 self.add_error(name, sentence)
         return cleaned
+
+    def _problems(self, values: dict[str, Any]) -> dict[str, str]:
+        return all_problems(self.pool_type, values)
 
     def _kept_now(self, values: Mapping[str, Any]) -> list[str]:
         """A kept password goes with its user."""
