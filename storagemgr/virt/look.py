@@ -172,15 +172,16 @@ def _read(c: Connection, volume: libvirt.virStorageVol, offset: int, length: int
         return b""
     found = bytearray()
     with translated():
-        stream = c.raw.newStream(0)
+        stream, is_finished = c.raw.newStream(0), False
         try:
             volume.download(stream, offset, length, 0)
             while part := stream.recv(length):
                 found += part
             stream.finish()
-        except BaseException:
-            # The daemon keeps the device open until then; a stream that did not begin cannot be aborted.
-            with suppress(libvirt.libvirtError):
-                stream.abort()
-            raise
+            is_finished = True
+        finally:
+            if not is_finished:
+                # The daemon keeps the device open until then; a stream that did not begin cannot be aborted.
+                with suppress(libvirt.libvirtError):
+                    stream.abort()
     return bytes(found)

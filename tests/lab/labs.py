@@ -56,11 +56,10 @@ class Lab:
         base = image()
         directory = directory or Path(tempfile.mkdtemp(prefix=_PREFIX))
         lab = cls(directory, Network(f"lab-{os.getpid()}"))
-        try:
+        with ExitStack() as if_it_fails:
+            if_it_fails.callback(lab.stop)
             lab._boot(base)
-        except BaseException:
-            lab.stop()
-            raise
+            if_it_fails.pop_all()
         return lab
 
     @classmethod
