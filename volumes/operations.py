@@ -100,6 +100,8 @@ def _why_no_clone(volume: Volume) -> str:
 def _why_no_delete(volume: Volume) -> str:
     if reason := _why_off_in(volume.pool, "volume.delete"):
         return reason
+    if volume.pool.type == "disk" and volume.pool.source.startswith("/dev/disk/"):
+        return "libvirt deletes a partition only where the pool names its disk as the kernel does: /dev/sdb."
     if vms := users_of(volume):
         return f"Used by {_some(vms)}. Detach it there first."
     if children := _overlays(volume):

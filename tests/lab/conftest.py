@@ -7,10 +7,14 @@ STORAGEMGR_LAB_RUN=DIRECTORY uses the lab that `make lab` runs there, and leaves
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.core.management import call_command
 from lab.guests import Guest
+from lab.lab_tools import Product
 from lab.labs import Lab, what_is_missing
+from playwright.sync_api import Browser
 
 _HERE = Path(__file__).resolve().parent
 
@@ -53,3 +57,22 @@ def lab1(lab: Lab) -> Guest:
 def lab2(lab: Lab) -> Guest:
     lab.two.reset()
     return lab.two
+
+
+@pytest.fixture(scope="module")
+def product(
+    lab: Lab, chromium: Browser, request: Any, django_db_setup: None, django_db_blocker: Any
+) -> Iterator[Product]:
+    """With the environment SERVICES_GET of the test's module. Its tests are marked with no django_db: it is open."""
+    for guest in lab.guests:
+        guest.reset()
+    with django_db_blocker.unblock():
+        # pytest-django makes no tables for tests without its mark, which would empty them after each test.
+        call_command("migrate", verbosity=0)
+        product = Product(lab, chromium, **getattr(request.module, "SERVICES_GET", {}))
+        try:
+            product.wait_until_read()
+            yield product
+        finally:
+            product.close()
+            call_command("flush", interactive=False, verbosity=0)
