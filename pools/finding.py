@@ -104,13 +104,15 @@ def found(values: dict[str, Any], text: str, detail: str, **more: Any) -> dict[s
 
 def _of_disk(disk: devices.Disk, kind: str) -> Iterator[dict[str, Any]]:
     """The disk, and for a file system its partitions too."""
-    if disk.drive_type not in ("disk", "mapped") or not disk.size:
+    if disk.drive_type in ("cdrom", "floppy") or not disk.size:
         return
     what = " ".join(filter(None, (disk.vendor, disk.model))) or disk.bus
     parts = disk.partitions or ()
-    free = disk.finding is not None and disk.finding.blank and not parts
+    free = disk.finding is not None and disk.finding.blank and not parts and not disk.is_multipath
     says = disk.finding.text if disk.finding else "could not be read"
-    if parts:
+    if disk.is_multipath:
+        says = "a path of a multipath device"
+    elif parts:
         says = f"{len(parts)} partition{'' if len(parts) == 1 else 's'}"
     path = disk.stable_path or disk.path
     values = {"device": path}
