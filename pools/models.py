@@ -180,7 +180,7 @@ class NewPool(models.Model):
 class Look(models.Model):
     """What was on a device of a host when somebody looked last, before it is overwritten.
 
-    `content`: virt.discovery.Content in JSON types.
+    `content`: virt.content.Content in JSON types.
     """
 
     host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="+")
