@@ -10,7 +10,7 @@ from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
 
-from pools import history, sync
+from pools import history, overwriting, sync
 from pools.limits import limited
 from pools.models import NewPool, Pool, PoolDraft
 from pools.plans import (
@@ -96,6 +96,9 @@ def _why_no_creation(new: NewPool) -> str:
 
 def _create(run: Run) -> Iterator[Step]:
     plan, new = run.job.params, run.target
+    if plan["build"] == "overwrite" and "build" not in new.done:
+        yield Step("Look at the device once more")
+        overwriting.check(run, new, plan)
     for name in steps_of(plan):
         if name == "build" and name in new.done:
             # Built already by a creation that failed later; to build once more could destroy.

@@ -12,6 +12,7 @@ from django.utils import timezone
 from lxml import etree
 
 from pools.models import Look, Pool
+from storagemgr.hosts.models import Host
 from storagemgr.templatetags.storage import moment_long, size
 
 # Whose devices can be overwritten. Of a ZFS pool libvirt only makes what is not there.
@@ -50,7 +51,7 @@ def places_of(pool: Pool) -> list[str]:
     if pool.type in _IN_DIRECTORY and pool.target_path.strip("/"):
         found.append(pool.target_path.rstrip("/") + "/")
     if pool.type == "logical" and (group := source_of(pool, "name") or pool.name):
-        found.append(f"/dev/mapper/{group.replace('-', '--')}-")
+        found += _places_of_groups([group])
     return found
 
 
@@ -116,12 +117,26 @@ def names_of(pool: Pool) -> set[str]:
     return names
 
 
+def groups_of(pool: Pool) -> set[str]:
+    return groups_in(contents_of(pool))
+
+
+def names_in(contents: Contents) -> set[str]:
+    return {name for path, on_it in contents.items() for name in (path, *(on_it.get("names") or ()))}
+
+
+def groups_in(contents: Contents) -> set[str]:
+    """The LVM groups that are on these devices."""
+    return {group for on_it in contents.values() for group in on_it.get("groups") or ()}
+
+
 def pools_on_devices(pool: Pool) -> list[Pool]:
     """The other pools of the host that have a device of this one, a partition of it or an LVM group on it."""
-    names = names_of(pool)
-    groups = {group for look in looks_of(pool) for group in look.content.get("groups") or ()}
-    others = _others(pool).filter(type__in=_WITH_DEVICES)
-    return [other for other in others if _is_on(other, names, groups)]
+    return pools_among(_others(pool), names_of(pool), groups_of(pool))
+
+
+def pools_among(others: QuerySet[Pool], names: set[str], groups: set[str]) -> list[Pool]:
+    return [other for other in others.filter(type__in=_WITH_DEVICES) if _is_on(other, names, groups)]
 
 
 def _is_on(other: Pool, names: set[str], groups: set[str]) -> bool:
@@ -136,20 +151,30 @@ def _others(pool: Pool) -> QuerySet[Pool]:
 
 def vms_on_devices(pool: Pool) -> list[str]:
     """VMs, running or not, that have a device itself, a partition of it or a volume of an LVM group on it."""
-    names = names_of(pool)
-    groups = {group for look in looks_of(pool) for group in look.content.get("groups") or ()}
-    places = [f"/dev/{group}/" for group in groups]
-    places += [f"/dev/mapper/{group.replace('-', '--')}-" for group in groups]
+    return vms_on(pool.host, names_of(pool), groups_of(pool))
+
+
+def vms_on(host: Host, names: set[str], groups: set[str]) -> list[str]:
     begins = Q(pk__in=[])
-    for start in (*names, *places):
+    for start in (*names, *_places_of_groups(groups)):
         begins |= Q(path__startswith=start)
-    uses = pool.host.disk_uses.filter(begins).values_list("domain_name", "path")
-    found = {
-        vm
-        for vm, path in uses
-        if any(is_of(path, name) for name in names) or path.startswith(tuple(places) or ("\0",))
-    }
-    return sorted(found)
+    uses = host.disk_uses.filter(begins).values_list("domain_name", "path")
+    return sorted({vm for vm, path in uses if is_on(path, names, groups)})
+
+
+def is_on(path: str, names: set[str], groups: set[str]) -> bool:
+    """Whether the path of a VM's disk is one of these devices, a partition or a volume of a group."""
+    return path.startswith(_places_of_groups(groups) or ("\0",)) or any(is_of(path, name) for name in names)
+
+
+def _places_of_groups(groups: Iterable[str]) -> tuple[str, ...]:
+    """What the paths of the volumes of LVM groups begin with."""
+    mapped = [group.replace("-", "--") for group in groups]
+    return tuple(
+        [f"/dev/{group}/" for group in groups]
+        + [f"/dev/mapper/{group}-" for group in mapped]
+        + [f"/dev/disk/by-id/dm-name-{group}-" for group in mapped]
+    )
 
 
 def vms_of(pool: Pool, **having: Any) -> list[str]:

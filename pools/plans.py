@@ -51,6 +51,9 @@ def plan_of(new: NewPool) -> dict[str, Any]:
         return {}
     options = draft.options
     persistent = options.get("persistent", True)
+    # What a person saw before it is overwritten.
+    is_seen = options.get("build") == "overwrite" and is_tested(new, draft)
+    seen = {"seen": new.tested.get("devices", {})} if is_seen else {}
     return {
         "type": draft.type,
         "target_path": draft.values.get("target_path", ""),
@@ -60,7 +63,7 @@ def plan_of(new: NewPool) -> dict[str, Any]:
         "build": options.get("build", "no"),
         "start": bool(options.get("start")) or not persistent,
         "autostart": bool(options.get("autostart")) and persistent,
-    }
+    } | seen
 
 
 def steps_of(plan: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.http import HttpRequest, HttpResponse
 
-from pools import creation
+from pools import creation, overwriting
 from pools.drafts.conflicts import Taken, sentence
 from pools.drafts.pages import address_of, require_define, step_page
 from pools.drafts.steps import Wizard, source_words
@@ -80,9 +80,11 @@ def _problem(wizard: Wizard, new: NewPool, taken: Taken, tested: Tested) -> str:
     for what, found in holders.items():
         if here := [holder for holder in found if holder.host.pk == new.host_id]:
             return sentence(what, here)
-    if wizard.options.get("build") == WORD and tested.kind not in ("ok", "warn"):
+    if wizard.options.get("build") != WORD:
+        return ""
+    if tested.kind not in ("ok", "warn"):
         return "Look first at what is on the device there: step Test."
-    return ""
+    return overwriting.why_in_use(new, tested.asked.result.get("devices", {}))
 
 
 def review(request: HttpRequest, wizard: Wizard) -> HttpResponse:
