@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
 from pools import config_draft, history
-from pools.configure import CONFIGURE, Change, ConfigureForm, changed_since, why_no_change
+from pools.configure import CONFIGURE, Change, ConfigureForm, changed_since, may_make_it_so, why_no_change
 from pools.models import Pool, PoolConfiguration
 from pools.views import heading_of
 from storagemgr.access.objects import may, visible_or_404, who_may
@@ -20,6 +20,7 @@ from storagemgr.jobs.models import Job
 from storagemgr.jobs.pages import require_right
 from storagemgr.jobs.pages import review as review_page
 from storagemgr.listing import ID_LIMIT, ordered, page_of, sort_key
+from storagemgr.messages import message
 from storagemgr.virt import pool_xml
 from storagemgr.virt.pool_fields import fields_of
 
@@ -76,6 +77,10 @@ def _review(
 ) -> HttpResponse:
     data = {"key": str(uuid.uuid4()), "version": base.pk, "xml": xml} | fields
     form = ConfigureForm(data, target=pool)
+    if form.is_valid() and not may_make_it_so(request.user, pool, base.xml, form.cleaned_data["xml"]):
+        said = message("other_storage")
+        form.refusal = f"{said.title} {said.hint}"
+        form.full_clean()
     response = review_page(
         request, CONFIGURE, pool, form, cancel_url=reverse("pools:configuration", args=[pool.pk])
     )

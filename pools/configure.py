@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from typing import Any
 
 from django import forms
+from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils.timezone import localtime
 
 from pools import config_draft, history, sync
 from pools.models import Pool, PoolConfiguration
 from pools.operations import STOP, check, find, once_it_answers, read_again, running_vms, unreachable
+from storagemgr.access.objects import may
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import (
     Finding,
@@ -48,8 +50,9 @@ def why_no_restart(pool: Pool) -> str:
 
 
 class ConfigureForm(OperationForm):
-    """The XML comes from the page of the configuration or from its history."""
+    """The XML comes from the page of the configuration or from its history. `refusal`: why this person may not."""
 
+    refusal = ""
     version = forms.IntegerField(widget=forms.HiddenInput)
     restores = forms.IntegerField(widget=forms.HiddenInput, required=False)
     xml = forms.CharField(widget=forms.HiddenInput, strip=False)
@@ -94,6 +97,8 @@ class ConfigureForm(OperationForm):
         password = config_draft.password_of(self.target, cleaned.get("sealed", ""))
         for said in config_draft.all_problems(self.target, self.base.xml, cleaned["xml"], password):
             self.add_error(None, said)
+        if self.refusal:
+            self.add_error(None, self.refusal)
         if not config_draft.is_xml(cleaned["xml"]):
             del cleaned["xml"]
         return cleaned
@@ -162,6 +167,8 @@ def _run(run: Run) -> Events:
     restarts = bool(params.get("restart")) and pool.is_active
     if restarts and (reason := why_no_restart(pool)):
         raise OperationFailed("changed_since", reason)
+    if not may_make_it_so(run.job.requested_by, pool, base.xml, params["definition"]):
+        raise OperationFailed("other_storage")
     connection = run.open()
     xml, password = params["definition"], run.secrets.get("auth_password", "")
     if password:
@@ -178,6 +185,13 @@ def _run(run: Run) -> Events:
     sync.read_one(connection, pool, _maker(run.job))
     if restarts:
         yield from _restart(connection, pool)
+
+
+def may_make_it_so(user: User | None, pool: Pool, was: str, xml: str) -> bool:
+    """Who has the right on this pool alone may not make it one of what else the host has."""
+    if not history.is_elsewhere(was, xml):
+        return True
+    return user is not None and may(user, CONFIGURE.right, pool.host_id, None)
 
 
 def _base(pool: Pool, params: dict[str, Any]) -> PoolConfiguration:

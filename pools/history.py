@@ -5,7 +5,7 @@ Kept by host and UUID, so that it is there again when a pool that was undefined 
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
@@ -76,6 +76,26 @@ def pending(pool: Pool) -> list[str]:
     if not (pool.is_active and pool.running_xml):
         return []
     return pool_xml.differences(_as_run(pool.running_xml), _as_run(pool.xml))
+
+
+def is_elsewhere(was: str, now: str) -> bool:
+    """Whether it is about other storage: another device, server, share, directory..."""
+    return _place(was) != _place(now)
+
+
+_USED_AS = ("auth", "format", "protocol", "vendor", "product")
+
+
+def _place(xml: str) -> list[Any]:
+    root = _as_started(xml)
+    name = root.findtext("name", "").strip()
+    found: list[Any] = [str(path.xpath("string()")).rstrip("/") for path in root.iterfind("target/path")]
+    for part in root.iterfind("source/*"):
+        if part.tag not in _USED_AS:
+            inner = [(one.tag, sorted(one.attrib.items())) for one in part.iter("*")]
+            found.append((inner, str(part.xpath("string()")).strip() if part.tag == "name" else ""))
+    found = [part for part in found if part != ([("name", [])], name)]
+    return sorted(found, key=str)
 
 
 def _as_run(xml: str) -> str:

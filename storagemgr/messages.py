@@ -292,6 +292,11 @@ MESSAGES = {
         "Ask an administrator, or somebody who still may.",
         NOTHING_CHANGED,
     ),
+    "other_storage": Message(
+        "The pool would be made of other storage of the host.",
+        "That takes the role Manager on the host, as a new pool does, and not on this pool alone.",
+        NOTHING_CHANGED,
+    ),
     "backing_hidden": Message(
         "It is built on a volume that you may not see.",
         "Ask somebody who sees that volume's pool to make the copy.",

@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from sync_tools import Virsh, close_connections, define_and_start, forget_pool, host_of, read_host
 
+from pools import history
 from pools.models import Pool, PoolConfiguration
 from storagemgr.access.models import AuditEvent
 from storagemgr.jobs import runner
@@ -338,3 +339,46 @@ def test_the_daemon_checks_it_by_its_own_schema_too(c, images, manager):
     job.refresh_from_db()
     assert (job.state, job.error_code) == ("failed", "xml_invalid")
     assert made_by(images) == [""]
+
+
+@pytest.fixture
+def of_this_pool(make_user, images, client):
+    """Manager of one pool, and of nothing else on its host."""
+    user = make_user("paul", "manager", host=images.host, pool_uuid=images.uuid)
+    client.force_login(user)
+    return client
+
+
+def test_who_manages_one_pool_makes_it_of_nothing_else_of_the_host(c, images, of_this_pool, tmp_path):
+    page = typed(of_this_pool, images, "review", target_path=str(tmp_path / "new"))
+    assert page.status_code == 422
+    assert "That takes the role Manager on the host" in text_of(page)
+    sent = sent_by(page, "operation-form")
+    assert of_this_pool.post(f"/pools/{images.pk}/configure/", sent).status_code == 303
+    job = Job.objects.latest("pk")
+    runner.run(job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.error_code) == ("failed", "other_storage")
+    assert paths(c, images) == ("old", "old")
+
+
+def test_who_manages_one_pool_changes_how_it_is_used(c, images, apply, of_this_pool):
+    job = apply(images, mode="0700")
+    assert (job.state, job.error_code) == ("succeeded", "")
+
+
+@pytest.mark.parametrize(
+    ("change", "is_elsewhere"),
+    [
+        (("nas1", "nas2"), True),
+        (("/export/vm", "/export/other"), True),
+        (("<path>/srv/vm<", "<path>/srv/vm2<"), True),
+        (("<path>/srv/vm<", "<path>/srv<!-- -->/other<"), True),
+        (("<host name='nas1'/>", "<host name='nas1' port='99'/>"), True),
+        (("<path>/srv/vm<", "<path>/srv/vm/<"), False),
+        (("noatime", "soft"), False),
+        (("<format type='nfs'/>", "<format type='nfs'/><auth type='chap' username='u'/>"), False),
+    ],
+)
+def test_what_is_other_storage(nfs, change, is_elsewhere):
+    assert history.is_elsewhere(nfs, nfs.replace(*change)) is is_elsewhere
