@@ -55,6 +55,34 @@ def _check_device(value: str) -> str:
     return "" if plain else f"“{value}” is not the path of a device; such a path begins with /dev/."
 
 
+_option = _matches(r"[A-Za-z0-9][A-Za-z0-9_.:/=+@-]{0,255}", "one option, such as ro or vers=3.0")
+# libvirt mounts with nodev, nosuid and noexec, which these would undo; or they do something else than to mount.
+_UNSAFE_OPTIONS = frozenset(
+    ["suid", "dev", "exec", "bind", "rbind", "move", "remount", "user", "users", "owner"]
+)
+_HELPERS = ("helper=", "uhelper=", "x-mount.")
+
+
+def _check_option(value: str) -> str:
+    if value in _UNSAFE_OPTIONS or value.lower().startswith(_HELPERS):
+        return f"“{value}” is not possible here: it would make the mount do more than hold disk images."
+    return str(_option(value))
+
+
+_setting = _matches(
+    r"[A-Za-z0-9_]{1,64}=[^\x00-\x1f\x7f]{1,255}", "a setting, such as client_mount_timeout=30"
+)
+# librados runs in libvirt's daemon as root: it would write its log to this file, load a plugin from that directory.
+_OF_FILES = re.compile(r"(.*_)?(files?|path|dir|chdir|socket|plugins?|keyring|keyfile)(_.*)?", re.IGNORECASE)
+
+
+def _check_setting(value: str) -> str:
+    name = value.partition("=")[0]
+    if _OF_FILES.fullmatch(name):
+        return f"“{name}” is not possible here: it names a file or directory of the host."
+    return str(_setting(value))
+
+
 CHECKS: Mapping[str, Any] = MappingProxyType(
     {
         "name": _matches(
@@ -73,10 +101,8 @@ CHECKS: Mapping[str, Any] = MappingProxyType(
         "export": _matches(r"/[^\x00-\x1f\x7f]{0,1023}", "a path on the server; such a path begins with /"),
         "share": _matches(r"/?[^\x00-\x1f\x7f]{1,1023}", "the name of a share or volume"),
         "version": _matches(r"[2-4](?:\.[0-2])?", "a version of NFS, such as 3 or 4.2"),
-        "option": _matches(r"[A-Za-z0-9][A-Za-z0-9_.:/=+@-]{0,255}", "one option, such as ro or vers=3.0"),
-        "setting": _matches(
-            r"[A-Za-z0-9_]{1,64}=[^\x00-\x1f\x7f]{1,255}", "a setting, such as client_mount_timeout=30"
-        ),
+        "option": _check_option,
+        "setting": _check_setting,
         "iqn": _matches(
             r"(?=.{1,223}$)iqn\.[0-9]{4}-(?:0[1-9]|1[0-2])\.[A-Za-z0-9.-]+(?::[A-Za-z0-9.:_-]+)?",
             "an iSCSI name, such as iqn.2026-01.com.example:disks",

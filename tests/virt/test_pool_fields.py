@@ -154,8 +154,11 @@ REFUSED = {
     "device": ["sda", "/srv/x", "/dev/../etc/passwd", "/dev//sda", "/dev", "/dev/", "-rf", "/dev/./sda"],
     "export": ["export", "-o", ""],
     "version": ["1", "5", "4.3", "4.2,soft", "4.", "v4"],
-    "option": ["-o", "a b", "noatime,suid", "a;b", "", "ro'", "x" * 300],
-    "setting": ["a", "=b", "a b=c", "a="],
+    "option": ["-o", "a b", "noatime,suid", "a;b", "", "ro'", "x" * 300]
+    + ["suid", "dev", "exec", "bind", "remount", "user", "helper=evil", "X-mount.mkdir"],
+    "setting": ["a", "=b", "a b=c", "a="]
+    + ["log_file=/etc/cron.d/x", "plugin_dir=/srv/vm", "admin_socket=/run/x", "keyring=/etc/shadow"]
+    + ["rbd_plugins=pwl_cache", "erasure_code_dir=/srv/vm", "rbd_persistent_cache_path=/etc", "chdir=/srv"],
     "iqn": [
         "iqn.2026-13.com.example:x",
         "iqn.26-01.com.example",
@@ -187,8 +190,8 @@ TAKEN = {
     "monitor": ["ceph1", "ceph1:6789", "fd00::1", "[fd00::1]", "[fd00::1]:6789"],
     "device": ["/dev/sdb", "/dev/disk/by-id/wwn-0x5000c500a1b2c3d4-part1", "/dev/mapper/vg0-lv 0"],
     "version": ["3", "4", "4.0", "4.1", "4.2"],
-    "option": ["ro", "vers=3.0", "rsize=1048576", "sec=krb5p", "addr=fd00::1"],
-    "setting": ["client_mount_timeout=30", "a=b=c"],
+    "option": ["ro", "vers=3.0", "rsize=1048576", "sec=krb5p", "addr=fd00::1", "user=vm", "nosuid", "nodev"],
+    "setting": ["client_mount_timeout=30", "a=b=c", "rbd_default_data_pool=x", "rados_osd_op_timeout=30"],
     "iqn": [
         "iqn.2026-01.com.example",
         "iqn.2003-01.org.linux-iscsi.x:sn.1234",
