@@ -64,7 +64,7 @@ def _test(run: Run) -> Iterator[Step]:
     how = pool_type(params["type"]).test
     yield Step(TEST_WORDS[how])
     act = {"mount": _mount, "connect": _connect, "discover": _discover, "look": _look}[how]
-    said = limited(run, TEST_S, partial(act, params=params, passwords=run.secrets))
+    said = limited(run, TEST_S, partial(act, look=look_of(run.job), params=params, passwords=run.secrets))
     for path, on_it in said.pop("contents", {}).items():
         Look.objects.update_or_create(
             host=new.host, path=path, defaults={"content": on_it, "at": timezone.now()}
@@ -86,20 +86,22 @@ def _words(new: NewPool) -> str:
     return TEST_WORDS.get(pool_type(new.draft.type).test, "") if new.draft else ""
 
 
+def look_of(job: Job) -> str:
+    """The UUID of the pool that is there for as long as this test, and no pool of anybody else."""
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, f"storagemgr/test/{job.pk}/{job.key}"))
+
+
 @contextmanager
 def look_secret(
-    c: Connection, name: str, params: dict[str, Any], passwords: dict[str, str]
+    c: Connection, look: str, params: dict[str, Any], passwords: dict[str, str]
 ) -> Iterator[dict[str, Any]]:
     """The values with a reference to a secret that is there for as long as the test."""
-    values, look = dict(params["values"]), str(uuid.uuid4())
-    password = passwords.get("auth_password")
+    values, password = dict(params["values"]), passwords.get("auth_password")
     if not password:
         yield values
         return
     kind = "ceph" if params["type"] == "rbd" else "iscsi"
-    secret = secrets.put_secret(
-        c, usage_type=kind, usage_id=secrets.usage_id(look), value=password, pool_name=name
-    )
+    secret = secrets.put_secret(c, usage_type=kind, usage_id=secrets.usage_id(look), value=password)
     try:
         yield values | {"auth_secret": secret}
     finally:
@@ -110,7 +112,7 @@ def look_name() -> str:
     return f"{LOOK_PREFIX}{int(time.time()):08x}{random.token_hex(4)}"
 
 
-def _mount(c: Connection, params: dict[str, Any], passwords: dict[str, str]) -> dict[str, Any]:
+def _mount(c: Connection, look: str, params: dict[str, Any], passwords: dict[str, str]) -> dict[str, Any]:
     """Beside the place where it will be mounted, under a name of its own; whatever happens, it goes again."""
     name = look_name()
     path = f"{params['values']['target_path'].rstrip('/')}.{name}"
@@ -118,7 +120,7 @@ def _mount(c: Connection, params: dict[str, Any], passwords: dict[str, str]) -> 
     if values.get("format") == "nfs":
         # Else mount tries a silent server for two minutes.
         values["mount_options"] = [*(values.get("mount_options") or []), "retry=0"]
-    look = virt_pools.define(c, pool_xml.build(params["type"], name, str(uuid.uuid4()), values))
+    virt_pools.define(c, pool_xml.build(params["type"], name, look, values))
     try:
         virt_pools.build(c, look)
         virt_pools.start(c, look)
@@ -151,10 +153,9 @@ def end_look(c: Connection, look: str) -> None:
                 raise
 
 
-def _connect(c: Connection, params: dict[str, Any], passwords: dict[str, str]) -> dict[str, Any]:
-    name = look_name()
-    with look_secret(c, name, params, passwords) as values:
-        look = virt_pools.create_transient(c, pool_xml.build(params["type"], name, str(uuid.uuid4()), values))
+def _connect(c: Connection, look: str, params: dict[str, Any], passwords: dict[str, str]) -> dict[str, Any]:
+    with look_secret(c, look, params, passwords) as values:
+        virt_pools.create_transient(c, pool_xml.build(params["type"], look_name(), look, values))
         try:
             status = virt_pools.read_pool(c, look)
         finally:
@@ -162,7 +163,7 @@ def _connect(c: Connection, params: dict[str, Any], passwords: dict[str, str]) -
     return {"capacity": status.capacity, "available": status.available, "volumes": status.volume_count}
 
 
-def _discover(c: Connection, params: dict[str, Any], passwords: dict[str, str]) -> dict[str, Any]:
+def _discover(c: Connection, look: str, params: dict[str, Any], passwords: dict[str, str]) -> dict[str, Any]:
     values = params["values"]
     sources = discovery.find_sources(
         c,
@@ -179,7 +180,7 @@ def _discover(c: Connection, params: dict[str, Any], passwords: dict[str, str]) 
     return {"offered": len(offered)}
 
 
-def _look(c: Connection, params: dict[str, Any], passwords: dict[str, str]) -> dict[str, Any]:
+def _look(c: Connection, look: str, params: dict[str, Any], passwords: dict[str, str]) -> dict[str, Any]:
     """What is on the devices now. A volume group that is used as it is is looked up by its name."""
     values = params["values"]
     if params["type"] == "logical" and params["build"] == "no":
@@ -207,27 +208,14 @@ def _plain(on_it: content.Content) -> dict[str, Any]:
 
 
 def _settle_test(run: Run) -> Finding:
-    """Removes what a test that died left behind; tests that run elsewhere now are younger."""
-    _remove_leftovers(run.open(), run.job)
+    """Removes what a test that died left behind."""
+    connection, look = run.open(), look_of(run.job)
+    end_look(connection, look)
+    if any(field.kind == "secret" for field in pool_type(run.job.params["type"]).fields):
+        secrets.forget_secret(connection, pool_xml.own_secret(look))
     return Finding(
         Job.State.FAILED, "It was not finished. What it had made on the host is gone.", "nothing_done"
     )
-
-
-def _remove_leftovers(c: Connection, job: Job) -> None:
-    begun = int(job.started_at.timestamp()) if job.started_at else 0
-    for uuid_ in virt_pools.list_uuids(c):
-        name = virt_pools.read_pool(c, uuid_).name
-        stamp = name.removeprefix(LOOK_PREFIX)[:8]
-        if name.startswith(LOOK_PREFIX) and _is_of(stamp, begun):
-            end_look(c, uuid_)
-
-
-def _is_of(stamp: str, begun: int) -> bool:
-    try:
-        return 0 <= int(stamp, 16) - begun < TEST_S
-    except ValueError:
-        return False
 
 
 TEST = register(

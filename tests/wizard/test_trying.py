@@ -17,6 +17,7 @@ from storagemgr.hosts import calls
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import OperationFailed, Run
 from storagemgr.jobs.sweep import settle
+from storagemgr.virt import pool_xml, secrets
 from storagemgr.virt import pools as virt_pools
 from storagemgr.virt.connection import connect
 
@@ -87,17 +88,25 @@ def test_a_test_that_died_is_cleaned_up_when_it_is_settled(maker, real_host, dae
     begun = timezone.now() - timedelta(seconds=1)
     left = tmp_path / "vm.left"
     with connect(daemon.uri) as c:
-        look = virt_pools.define(c, virt_pools.dir_pool_xml(trying.look_name(), str(left)))
+        here = {"target_path": str(left)}
+        look = virt_pools.define(c, pool_xml.build("dir", trying.look_name(), trying.look_of(job), here))
+        usage = {"usage_type": "iscsi", "usage_id": secrets.usage_id(look)}
+        secrets.put_secret(c, value="not to stay", **usage)
+        theirs = {"target_path": str(tmp_path / "running")}
+        running = virt_pools.define(c, pool_xml.build("dir", trying.look_name(), "", theirs))
         virt_pools.build(c, look)
         virt_pools.start(c, look)
         other = virt_pools.define(c, virt_pools.dir_pool_xml("somebodys", str(tmp_path / "theirs")))
         dead = {"state": "interrupted", "daemon": "one", "next_settle_at": begun, "started_at": begun}
+        dead["params"] = job.params | {"type": "iscsi"}
         Job.objects.filter(pk=job.pk).update(**dead)
         settle(job.pk)
         job.refresh_from_db()
         assert (job.state, job.error_code) == ("failed", "nothing_done")
-        assert virt_pools.list_uuids(c) == [other]
+        assert set(virt_pools.list_uuids(c)) == {other, running}
+        assert secrets.find_secret(c, **usage) is None
         forget_pool(c, other)
+        forget_pool(c, running)
     assert not left.exists()
 
 
