@@ -20,6 +20,12 @@ WHEN = {
     "parent": ("adapter_kind", ("fc_host",)),
     "managed": ("adapter_kind", ("fc_host",)),
 }
+# Options of mount.cifs and of librados that hold a secret; whoever sees the pool would read them.
+TELLING = ("password", "password2", "pass", "key")
+TELLS = (
+    "A password here could be read by everybody who sees the pool. Put it in a file on the host and name that file, "
+    "such as credentials=/etc/share.cred."
+)
 KEPT_NOTE = "One is kept; leave this empty to go on using it."
 
 
@@ -76,7 +82,19 @@ class PoolFieldsForm(forms.Form):
         for name, sentence in self._problems(values).items():
             if name in self.fields and name not in self.errors:
                 self.add_error(name, sentence)
+        for name in self.telling(cleaned):
+            self.add_error(name, TELLS)
         return cleaned
+
+    def telling(self, values: Mapping[str, Any]) -> list[str]:
+        """The fields with a new line that holds a password; what a pool has already is not for us to refuse."""
+        found = []
+        for field in self.pool_fields:
+            lines = values.get(field.name) if field.kind == "lines" else None
+            new = set(lines or []) - set(self.known.get(field.name) or [])
+            if any(line.partition("=")[0].lower() in TELLING for line in new):
+                found.append(field.name)
+        return found
 
     def _problems(self, values: dict[str, Any]) -> dict[str, str]:
         return all_problems(self.pool_type, values)

@@ -146,7 +146,9 @@ def _sealed(text: str, typed: dict[str, str | None]) -> str:
 def keep_typed(wizard: Wizard, form: PoolFieldsForm) -> None:
     """Also what is wrong as yet: it is checked again before anything is done with it."""
     draft = wizard.draft
-    draft.values = wizard.values | form.typed_values()
+    typed = form.typed_values()
+    telling = form.telling(typed)
+    draft.values = wizard.values | {name: value for name, value in typed.items() if name not in telling}
     secrets = {name: value for name, value in form.typed_secrets().items() if name not in form.errors}
     draft.sealed = _sealed(draft.sealed, secrets)
     draft.save(update_fields=["values", "sealed", "updated_at"])

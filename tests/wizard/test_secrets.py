@@ -122,3 +122,15 @@ def test_a_password_that_was_lost_is_asked_for_again(maker, real_host):
     assert (job.state, job.error_code) == ("failed", "secret_missing")
     assert "type it once more" in job.error_text
     assert NewPool.objects.get().done == []
+
+
+def test_a_password_among_the_options_is_refused_and_not_kept(maker, host):
+    making = maker(host)
+    making.send("type", type="netfs")
+    making.send("source", source_host="nas1", source_dir="share", format="cifs")
+    given = {"name": "web", "persistent": "yes", "build": "yes", "target_path": "/srv/vm"}
+    page = making.post("options", **given, mount_options=f"vers=3.0\npassword={PASSWORD}")
+    assert page.status_code == 422
+    assert "could be read by everybody who sees the pool" in words(page)
+    assert PASSWORD not in rows()
+    assert making.send("options", **given, mount_options="vers=3.0\ncredentials=/etc/share.cred") == "test"
