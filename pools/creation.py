@@ -1,6 +1,7 @@
 """Makes a pool on a host, step by step, and undoes what was made of it."""
 
-import uuid
+import secrets as random
+import time
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -96,6 +97,7 @@ def _why_no_creation(new: NewPool) -> str:
 
 def _create(run: Run) -> Iterator[Step]:
     plan, new = run.job.params, run.target
+    _forget_elsewhere(run, new, plan)
     if plan["build"] == "overwrite" and "build" not in new.done:
         yield Step("Look at the device once more")
         overwriting.check(run, new, plan)
@@ -104,15 +106,15 @@ def _create(run: Run) -> Iterator[Step]:
             # Built already by a creation that failed later; to build once more could destroy.
             continue
         yield Step(STEPS[name])
-        if name == "define" and name not in new.done and _is_to_make_directory(run, plan):
-            _note(new, MADE_DIRECTORY)
+        # Looked at before the pool is defined, and noted once that is so: undoing removes what the definition says.
+        makes = name == "define" and "build" not in new.done and _is_to_make_directory(run, plan)
         formats = name == "build" and plan["build"] in ("keep", "overwrite")
         act = partial(_ACTS[name], new=new, plan=plan, passwords=run.secrets)
         try:
             limited(run, FORMAT_S if formats else START_S, act)
         except VirtError as error:
             raise _explained(error) from error
-        _note(new, name)
+        _note(new, *((MADE_DIRECTORY, name) if makes else (name,)))
         if name == "define":
             _show(run, new)
     _note(new, MADE)
@@ -127,9 +129,13 @@ def _is_to_make_directory(run: Run, plan: dict[str, Any]) -> bool:
     return not limited(run, CALL_S, partial(is_directory, path=plan["target_path"]))
 
 
+def look_name() -> str:
+    return f"{LOOK_PREFIX}{int(time.time()):08x}{random.token_hex(4)}"
+
+
 def is_directory(c: Connection, path: str) -> bool:
     """Whether the host has it, as a pool that is there for a moment tells; True where that cannot be known."""
-    name, here = f"{LOOK_PREFIX}{uuid.uuid4().hex[:16]}", {"target_path": path}
+    name, here = look_name(), {"target_path": path}
     try:
         look = virt_pools.create_transient(c, pool_xml.build("dir", name, "", here))
     except VirtError as error:
@@ -182,11 +188,23 @@ _ACTS = {
 }
 
 
-def _note(new: NewPool, name: str) -> None:
+def _note(new: NewPool, *names: str) -> None:
     """Written at once: what was done is known even if this worker dies in the next step."""
-    if name not in new.done:
-        new.done = [*new.done, name]
+    if new_ones := [name for name in names if name not in new.done]:
+        new.done = [*new.done, *new_ones]
         NewPool.objects.filter(pk=new.pk).update(done=new.done)
+
+
+def _forget_elsewhere(run: Run, new: NewPool, plan: dict[str, Any]) -> None:
+    """A build for other storage, before the draft was changed, is none for this: nor is the directory it made."""
+    earlier = Job.objects.filter(operation=CREATE.name, host_id=new.host_id, pool_uuid=new.uuid)
+    last = earlier.filter(pk__lt=run.job.pk).order_by("pk").last()
+    if last is None or not history.is_elsewhere(last.params["xml"], plan["xml"]):
+        return
+    if MADE_DIRECTORY in new.done:
+        run.log(f"{last.params['target_path']} was made for it before and stays")
+    new.done = [name for name in new.done if name not in ("build", MADE_DIRECTORY)]
+    NewPool.objects.filter(pk=new.pk).update(done=new.done)
 
 
 def _show(run: Run, new: NewPool) -> None:

@@ -89,7 +89,8 @@ _USED_AS = ("auth", "format", "protocol", "vendor", "product")
 def _place(xml: str) -> list[Any]:
     root = _as_started(xml)
     name = root.findtext("name", "").strip()
-    found: list[Any] = [str(path.xpath("string()")).rstrip("/") for path in root.iterfind("target/path")]
+    found: list[Any] = [root.get("type")]
+    found += [str(path.xpath("string()")).rstrip("/") for path in root.iterfind("target/path")]
     for part in root.iterfind("source/*"):
         if part.tag not in _USED_AS:
             inner = [(one.tag, sorted(one.attrib.items())) for one in part.iter("*")]

@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import secrets as random
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,7 +10,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from pools.creation import DraftForm, find
+from pools.creation import DraftForm, find, look_name
 from pools.finding import unanswering
 from pools.limits import limited
 from pools.models import Look, NewPool
@@ -24,7 +22,6 @@ from storagemgr.virt import content, discovery, pool_xml, secrets, volumes
 from storagemgr.virt import pools as virt_pools
 from storagemgr.virt.connection import Connection
 from storagemgr.virt.errors import VirtError
-from storagemgr.virt.look import LOOK_PREFIX
 from storagemgr.virt.pool_types import pool_type
 
 TEST_S = 60.0
@@ -106,10 +103,6 @@ def look_secret(
         yield values | {"auth_secret": secret}
     finally:
         secrets.forget_secret(c, secret)
-
-
-def look_name() -> str:
-    return f"{LOOK_PREFIX}{int(time.time()):08x}{random.token_hex(4)}"
 
 
 def _mount(c: Connection, look: str, params: dict[str, Any], passwords: dict[str, str]) -> dict[str, Any]:

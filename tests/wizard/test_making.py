@@ -165,6 +165,30 @@ def test_after_a_failure_it_can_be_sent_again(maker, real_host, place):
     assert Pool.objects.get(name="web").state == "running"
 
 
+def test_undoing_leaves_a_directory_that_was_chosen_after_the_first_try(
+    maker, client, real_host, place, tmp_path
+):
+    making, theirs = maker(), tmp_path / "theirs"
+    making.to_review("dir", "web", {"target_path": str(place)})
+    making.create()
+    new = making.news[0]
+    done = [name for name in new.done if name not in ("made", "start", "autostart")]
+    assert sorted(done) == ["build", "define", "directory"]
+    NewPool.objects.filter(pk=new.pk).update(done=done)
+    with connect(real_host.uri) as c:
+        virt_pools.stop(c, str(new.uuid))
+    theirs.mkdir()
+    making.to_review("dir", "web", {"target_path": str(theirs)})
+    [again] = making.create()
+    assert again.state == "succeeded", again.error_text
+    assert "directory" not in making.news[0].done
+    assert "build" in making.news[0].done
+    NewPool.objects.filter(pk=new.pk).update(done=[n for n in making.news[0].done if n != "made"])
+    client.post(reverse("pools:undo-creation", args=[new.pk]), {"key": str(uuid.uuid4())})
+    making.run("pool.undo_creation")
+    assert theirs.exists()
+
+
 @pytest.mark.parametrize("is_done", [True, False])
 def test_a_creation_whose_worker_died_is_settled_by_a_look(maker, real_host, daemon, place, is_done):
     making = maker()
