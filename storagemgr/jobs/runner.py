@@ -60,14 +60,13 @@ def run(job_id: int) -> None:
 def _give_up(job: Job) -> NoReturn:
     """Ends the job and this process: nothing else ends a call of libvirt that hangs. Celery starts a new one."""
     logger.error("job %s took more than %s s, its worker process ends", job.pk, settings.JOB_LIMIT)
-    end(
-        job,
-        State.FAILED,
-        code="too_slow",
-        text=f"libvirt did not answer within {settings.JOB_LIMIT} seconds.",
-    )
-    ring_next(job)
-    os._exit(1)
+    text = f"libvirt did not answer within {settings.JOB_LIMIT} seconds."
+    try:
+        end(job, State.FAILED, code="too_slow", text=text)
+        ring_next(job)
+    finally:
+        # Also where the database is away or locked: the sweep takes the job back then.
+        os._exit(1)
 
 
 def _perform(operation: Operation, context: Run) -> None:

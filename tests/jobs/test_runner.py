@@ -9,7 +9,7 @@ from django.db import OperationalError
 from django.utils import timezone
 
 from storagemgr.access.models import AuditEvent
-from storagemgr.jobs import lease
+from storagemgr.jobs import lease, runner
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import REGISTRY
 from storagemgr.jobs.runner import run
@@ -78,3 +78,15 @@ def test_a_lease_outlives_a_locked_database(ask, pool, monkeypatch, settings):
             time.sleep(0.01)
     assert held.is_lost
     assert answers == []
+
+
+def test_a_worker_whose_call_hangs_ends_also_without_its_database(ask, pool, monkeypatch):
+    def end(job, state, **fields):
+        raise OperationalError("database is locked")
+
+    ended = []
+    monkeypatch.setattr(runner, "end", end)
+    monkeypatch.setattr(runner.os, "_exit", ended.append)
+    with pytest.raises(OperationalError):
+        runner._give_up(ask("pool.autostart_on", pool))
+    assert ended == [1]
