@@ -6,7 +6,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 
 from pools.drafts.pages import step_page
-from pools.drafts.steps import Wizard, definable_hosts
+from pools.drafts.steps import Wizard, definable_hosts, not_begun
 from pools.models import NewPool
 from storagemgr.hosts.models import Host
 from storagemgr.hosts.states import host_state
@@ -49,7 +49,7 @@ def hosts(request: HttpRequest, wizard: Wizard) -> HttpResponse:
 
 def _choose(wizard: Wizard, chosen: set[int]) -> None:
     """A host where something was made already stays."""
-    wizard.draft.pools.filter(done=[]).exclude(host_id__in=chosen).delete()
+    not_begun(wizard.draft.pools.exclude(host_id__in=chosen)).delete()
     known = set(wizard.draft.pools.values_list("host_id", flat=True))
     for host_id in sorted(chosen - known):
         NewPool.objects.create(draft=wizard.draft, host_id=host_id, name=wizard.draft.name)

@@ -16,6 +16,7 @@ from pools.models import NewPool
 from pools.plans import ON_A_DIRECTORY
 from storagemgr.jobs.pages import see
 from storagemgr.virt.field_checks import CHECKS
+from storagemgr.virt.look import LOOK_PREFIX
 from storagemgr.virt.pool_types import PoolType
 
 OURS = ("persistent", "build", "start", "autostart")
@@ -82,6 +83,10 @@ class OptionsForm(PoolFieldsForm):
         name = cleaned.get("name") or ""
         if wrong := CHECKS["name"](name) if name else "The name is missing.":
             self.add_error("name", wrong)
+        elif name.startswith(LOOK_PREFIX):
+            self.add_error(
+                "name", f"Names that begin with {LOOK_PREFIX} are those of looks, which are not listed."
+            )
         elif holders := self.taken.name(name):
             self.add_error("name", sentence("has this name already", holders))
         path = cleaned.get("target_path")

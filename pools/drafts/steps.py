@@ -225,8 +225,16 @@ def may_define_somewhere(user: Any) -> bool:
     return where.everything or bool(where.hosts)
 
 
+def not_begun(pools: Any) -> Any:
+    """Those of the queryset of which nothing is on the host: what is being made there may have to be undone."""
+    at_work = Job.objects.filter(
+        operation="pool.create", state__in=(Job.State.RUNNING, Job.State.INTERRUPTED)
+    )
+    return pools.filter(done=[]).exclude(uuid__in=at_work.values("pool_uuid"))
+
+
 def remove_old_drafts() -> None:
     """What was not touched for PoolDraft.KEPT goes, with its passwords."""
     old = PoolDraft.objects.filter(updated_at__lt=timezone.now() - PoolDraft.KEPT)
-    NewPool.objects.filter(draft__in=old, done=[]).delete()
+    not_begun(NewPool.objects.filter(draft__in=old)).delete()
     old.delete()

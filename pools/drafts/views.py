@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from pools.drafts import choosing, options, review, source, testing
-from pools.drafts.steps import TITLES, Wizard, definable_hosts, remove_old_drafts, wizard_of
+from pools.drafts.steps import TITLES, Wizard, definable_hosts, not_begun, remove_old_drafts, wizard_of
 from pools.models import NewPool, PoolDraft
 from storagemgr.access import audit
 from storagemgr.access.objects import visible_or_404
@@ -99,7 +99,7 @@ def step(request: HttpRequest, pk: int, step: str) -> HttpResponse:
 def discard(request: HttpRequest, pk: int) -> HttpResponse:
     """What was begun on a host stays known, so that it can be undone."""
     wizard = wizard_of(request, pk)
-    wizard.draft.pools.filter(done=[]).delete()
+    not_begun(wizard.draft.pools).delete()
     wizard.draft.delete()
     return see(reverse("pools:drafts"))
 

@@ -290,3 +290,32 @@ def test_the_tick_removes_old_drafts_too(maker, host):
     host.delete()
     tick()
     assert not PoolDraft.objects.exists()
+
+
+@pytest.mark.parametrize(("state", "stays"), [("running", True), ("interrupted", True), ("queued", False)])
+def test_what_is_being_made_can_still_be_undone_when_its_draft_is_gone(client, maker, host, state, stays):
+    making = maker(host)
+    making.to_review("dir", "web", {"target_path": "/srv/vm"})
+    making.create(run=False)
+    Job.objects.update(state=state)
+    new = making.news[0]
+    client.post(reverse("pools:draft_discard", args=[making.pk]))
+    assert NewPool.objects.filter(pk=new.pk, draft=None).exists() == stays
+
+
+def test_a_host_on_which_it_is_being_made_stays(maker, host, kvm2):
+    making = maker(host, kvm2)
+    making.to_review("dir", "web", {"target_path": "/srv/vm"})
+    making.create(run=False)
+    Job.objects.filter(host=host).update(state="running")
+    making.send("hosts", hosts=[kvm2.pk])
+    assert {new.host for new in making.news} == {host, kvm2}
+
+
+def test_no_pool_has_a_name_under_which_it_would_not_be_listed(maker, host):
+    making = maker(host)
+    making.send("type", type="dir")
+    given = OPTIONS | {"name": "storagemgr-look-mine", "target_path": "/srv/vm"}
+    page = making.post("options", **given)
+    assert page.status_code == 422
+    assert "which are not listed" in words(page)
