@@ -142,6 +142,7 @@ _USERS_OF = {
 
 def _dangers(root: etree._Element, allowed: tuple[str, ...]) -> Iterator[str]:
     pool_type = root.get("type", "")
+    yield from _split_texts(root)
     yield from _name_dangers(root)
     for path in root.iterfind("target/path"):
         if wrong := _path_danger(pool_type, _string(path), allowed):
@@ -157,6 +158,14 @@ def _dangers(root: etree._Element, allowed: tuple[str, ...]) -> Iterator[str]:
         if not re.fullmatch("0?[0-7]{1,3}", _string(mode), re.ASCII):
             yield f"Mode {_string(mode)}: only the rights of owner, group and others may be set, up to 0777."
     yield from _foreign_secrets(root)
+
+
+def _split_texts(root: etree._Element) -> Iterator[str]:
+    """libvirt reads all of such a text; who looks at its first part alone reads another one."""
+    for element in root.iter("*"):
+        texts = (element.text, *(child.tail for child in element))
+        if len(element) and any(text and text.strip() for text in texts):
+            yield f"<{element.tag}> has a text with a comment or an element inside."
 
 
 def _name_dangers(root: etree._Element) -> Iterator[str]:

@@ -123,6 +123,17 @@ def test_a_space_around_the_path_hides_nothing():
     assert pool_xml.check("<pool type='dir'><name>o</name><target><path>/<x/>etc</path></target></pool>")
 
 
+def test_a_text_is_read_as_libvirt_reads_it():
+    """It takes vg0 -f for the name of the group; the fields of the page would show vg0."""
+    xml = "<pool type='logical'><name>o</name><source><name>vg0{} -f</name></source></pool>"
+    for inside in ("<!-- x -->", "<?x y?>", "<b/>"):
+        assert pool_xml.check(xml.format(inside)) == [
+            "<name> has a text with a comment or an element inside."
+        ]
+    beside = "<pool type='dir'><name>o</name><target><path>/srv/vm</path><!-- y --></target></pool>"
+    assert pool_xml.check(beside) == []
+
+
 def test_a_second_path_is_refused():
     twice = "<target><path>/etc</path></target>"
     for xml in (
