@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 
-from django.db.models import Q, Sum
+from django.db.models import Q
 from lxml import etree
 
-from pools import building as building  # its operations stand before these
-from pools import devices
+from pools import building, devices
 from pools.devices import some
 from pools.models import Pool
 from pools.operations import check, find, label, once_it_answers, read_again, unreachable, virsh
@@ -27,11 +26,13 @@ from storagemgr.virt import pools as virt_pools
 from storagemgr.virt.connection import Connection
 from storagemgr.virt.errors import VirtError
 from storagemgr.virt.pool_guard import USAGE_PREFIX, own_secret
+from storagemgr.virt.sizes import total
 
 Events = Iterator[Step | Progress]
 
 # Of the others libvirt removes an empty directory.
 _DESTROYED = ("logical", "disk", "zfs")
+_ON_DISKS = ("logical", "disk")
 
 
 def _why_no_delete(pool: Pool) -> str:
@@ -43,7 +44,16 @@ def _why_no_delete(pool: Pool) -> str:
         return f"VMs have a disk here: {some(vms)}. Detach it from them first, also when they are shut off."
     if number := devices.built_on(pool):
         return f"Volumes or devices of {count(number, 'other pool')} of the host are built on volumes here."
-    return ""
+    return _why_in_use(pool) if pool.type in _ON_DISKS else ""
+
+
+def _why_in_use(pool: Pool) -> str:
+    """By others that have its devices under whatever name; those that a look found too."""
+    if others := devices.pools_on_devices(pool):
+        who = "Another pool" if len(others) == 1 else count(len(others), "other pool")
+        return f"{who} of the host uses the same device or a part of it."
+    vms = some(devices.vms_on_devices(pool))
+    return f"VMs have a disk on its device: {vms}. Detach it from them first." if vms else ""
 
 
 def _delete_effects(pool: Pool) -> list[str]:
@@ -78,12 +88,12 @@ def _what_is_deleted(pool: Pool) -> list[str]:
 def _volumes(pool: Pool) -> str:
     """ "3 volumes (412 GiB): a, b, c", "" where none are known."""
     rows = pool.volumes.order_by("name")
-    number, total = rows.count(), rows.aggregate(sum=Sum("capacity"))["sum"]
+    number, capacity = rows.count(), total(rows.values_list("capacity", flat=True))
     if not number:
         return ""
     names = list(rows.values_list("name", flat=True)[: devices.NAMED])
     more = f" and {number - len(names)} more" if number > len(names) else ""
-    return f"{count(number, 'volume')} ({size(total)}): {', '.join(names)}{more}"
+    return f"{count(number, 'volume')} ({size(capacity)}): {', '.join(names)}{more}"
 
 
 def _how_fresh(pool: Pool) -> str:
@@ -95,9 +105,27 @@ def _how_fresh(pool: Pool) -> str:
 
 def _check_delete(run: Run) -> None:
     check(run)
-    pool = find(run.job)
-    if pool and (vms := devices.vms_among(pool, domains.list_disk_uses(run.open()))):
-        raise OperationFailed("changed_since", f"VMs have a disk here: {some(vms)}.")
+    pool, connection = find(run.job), run.open()
+    if pool is None:
+        return
+    if pool.type in _ON_DISKS:
+        _learn_names(connection, pool)
+    uses = domains.list_disk_uses(connection)
+    names, groups = devices.names_of(pool), devices.groups_of(pool)
+    vms = set(devices.vms_among(pool, uses))
+    if pool.type in _ON_DISKS:
+        vms |= {use.domain_name for use in uses if devices.is_on(use.path, names, groups)}
+    if vms:
+        raise OperationFailed("changed_since", f"VMs have a disk here: {some(sorted(vms))}.")
+
+
+def _learn_names(connection: Connection, pool: Pool) -> None:
+    """By a look at its devices. One whose path is none of a device is known by that path alone."""
+    try:
+        building.look_at(connection, pool)
+    except VirtError as error:
+        if error.code != "invalid":
+            raise
 
 
 def _delete(run: Run) -> Events:

@@ -24,6 +24,7 @@ from storagemgr.virt import domains as virt_domains
 from storagemgr.virt import volumes as virt_volumes
 from storagemgr.virt.connection import Connection
 from storagemgr.virt.errors import VirtError
+from storagemgr.virt.sizes import total
 from storagemgr.virt.volumes import VolumeInfo, VolumeListing
 from volumes.models import DiskUse, Volume
 
@@ -106,8 +107,8 @@ def _write_listing(pool: Pool, listing: VolumeListing, started: datetime) -> Non
     for names in _parts(list(stored.keys() - infos.keys())):
         rows.filter(name__in=names, seen_at__lt=started).delete()
     Pool.objects.filter(pk=pool.pk).update(
-        promised=sum(max(info.capacity, info.allocation) for info in infos.values()),
-        volume_allocation=sum(info.allocation for info in infos.values()),
+        promised=total(max(info.capacity, info.allocation) for info in infos.values()),
+        volume_allocation=total(info.allocation for info in infos.values()),
         skipped_volumes=listing.skipped + len(listing.volumes) - len(infos),
         volumes_read_at=started,
         volumes_error="",

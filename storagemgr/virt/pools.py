@@ -12,6 +12,7 @@ from lxml import etree
 from storagemgr.virt.connection import Connection, translate, translated
 from storagemgr.virt.errors import VirtError
 from storagemgr.virt.pool_guard import parse, schema_is_wrong
+from storagemgr.virt.sizes import counted
 
 STATES = ("inactive", "building", "running", "degraded", "inaccessible")
 
@@ -118,7 +119,8 @@ def read_pool(c: Connection, uuid: str) -> PoolStatus:
 
 
 def _status(pool: libvirt.virStoragePool) -> PoolStatus:
-    number, capacity, allocation, available = pool.info()
+    number, *sizes = pool.info()
+    capacity, allocation, available = map(counted, sizes)
     state = STATES[number] if number < len(STATES) else "inaccessible"
     return PoolStatus(
         uuid=pool.UUIDString(),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from lxml import etree
 
 from storagemgr.virt.errors import VirtError
+from storagemgr.virt.sizes import counted
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def _text(elements: _Elements, tag: str) -> str:
 def _number(elements: _Elements, tag: str) -> int | None:
     """libvirt reports sizes in bytes only, whatever unit they were written in."""
     element = elements.get(tag)
-    return None if element is None or not element.text else int(element.text)
+    return None if element is None or not element.text else counted(int(element.text))
 
 
 def _type(elements: _Elements) -> str:

@@ -1,4 +1,5 @@
 import os
+import struct
 from datetime import timedelta
 
 import pytest
@@ -186,3 +187,21 @@ def test_an_unchanged_volume_is_as_fresh_as_the_last_listing(read, new_pool, c):
     sync.read_volumes(c, pool_row(uuid))
     after = Volume.objects.get(pool__uuid=uuid)
     assert after.as_of == pool_row(uuid).volumes_read_at > after.seen_at == before.seen_at
+
+
+def test_sizes_that_nothing_can_have_hold_up_nothing(read, new_pool, virsh, tmp_path):
+    """The header of an image says how big its disk is, and anybody can write it."""
+    uuid, good = new_pool("good.img"), new_pool("good.img")
+    for name, capacity in (("big", 2**62), ("bigger", 2**62), ("too-big", 2**64 - 512)):
+        header = struct.pack(">4sIQIIQII", b"QFI\xfb", 2, 0, 0, 16, capacity, 0, 1) + bytes(65536)
+        (tmp_path / "pool0" / f"{name}.qcow2").write_bytes(header)
+    virsh("pool-refresh", uuid)
+    read()
+    assert {v.name: v.capacity for v in Volume.objects.filter(pool__uuid=uuid)} == {
+        "good.img": MIB,
+        "big.qcow2": 2**62,
+        "bigger.qcow2": 2**62,
+        "too-big.qcow2": 0,
+    }
+    assert pool_row(uuid).promised == 2**63 - 1
+    assert names(good) == {"good.img"}
