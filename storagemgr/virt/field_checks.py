@@ -1,6 +1,7 @@
 """What may be typed into one field of a pool: each check takes the text and says what is wrong, "" for nothing."""
 
 import re
+from base64 import b64decode
 from collections.abc import Mapping
 from ipaddress import IPv6Address
 from types import MappingProxyType
@@ -83,6 +84,23 @@ def _check_setting(value: str) -> str:
     return str(_setting(value))
 
 
+def cephx_key(value: str) -> bytes | None:
+    """The key that this base64 text stands for; None when it is none."""
+    try:
+        return b64decode(value, validate=True) or None
+    except ValueError:
+        return None
+
+
+def _check_cephx_key(value: str) -> str:
+    """Without the value: it is a secret."""
+    return (
+        ""
+        if cephx_key(value)
+        else "This is not a key of Ceph, which is base64 text and mostly ends with “==”."
+    )
+
+
 CHECKS: Mapping[str, Any] = MappingProxyType(
     {
         "name": _matches(
@@ -108,6 +126,7 @@ CHECKS: Mapping[str, Any] = MappingProxyType(
             "an iSCSI name, such as iqn.2026-01.com.example:disks",
         ),
         "user": _matches(r"[^\x00-\x1f\x7f]{1,255}", "a user name"),
+        "cephx_key": _check_cephx_key,
         "password": lambda value: "" if len(value) <= 1024 and value.isprintable() else (
             "The password has characters that cannot be printed, or more than 1024."
         ),

@@ -285,8 +285,9 @@ FIELDS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
                   help="One a line, with a port if it is not the usual one.", example="ceph1.example.com"),
             replace(NAME, label="Ceph pool", example="libvirt"),
             replace(USER, label="Ceph user", example="libvirt", help="Without “client.” before it. Empty: no cephx."),
-            replace(PASSWORD, label="Key", help="As “ceph auth get-key” prints it. It becomes a private secret of "
-                                                "libvirt on the host and is not shown again."),
+            replace(PASSWORD, label="Key", takes="cephx_key",
+                    help="As “ceph auth get-key” prints it. It becomes a private secret of libvirt on the host and is "
+                         "not shown again."),
             Field("settings", "Settings of librados", "options", kind="lines", takes="setting",
                   help="One a line. libvirt does not promise that they work.", example="client_mount_timeout=30"),
             Field("refresh_allocation", "Sizes of the images", "options", "refresh/volume/@allocation", "choice",

@@ -5,6 +5,7 @@ from lxml import etree
 
 from storagemgr.virt.connection import Connection, translate, translated
 from storagemgr.virt.errors import VirtError
+from storagemgr.virt.field_checks import cephx_key
 from storagemgr.virt.pool_guard import USAGE_PREFIX, own_secret
 
 _USAGES = {"iscsi": libvirt.VIR_SECRET_USAGE_TYPE_ISCSI, "ceph": libvirt.VIR_SECRET_USAGE_TYPE_CEPH}
@@ -19,18 +20,22 @@ def put_secret(
 ) -> str:
     """The UUID of the secret that `usage_id` has or gets, with this value: usage_id(pool.uuid) is the way to one each.
 
+    A cephx key comes as base64 and is kept as its bytes: libvirt encodes it again for Ceph.
     Raises VirtError, in which the value never stands; libvirt's limit is 64 KiB.
     """
     # Looked at first: an error of encode() carries the value.
     if not value or not value.isprintable():
         raise VirtError("invalid", "The password is empty or has characters that cannot be printed.")
+    content = cephx_key(value) if usage_type == "ceph" else value.encode()
+    if content is None:
+        raise VirtError("invalid", "The key is not base64, as “ceph auth get-key” prints it.")
     found = find_secret(c, usage_type, usage_id)
     uuid = found or uuid or own_secret(usage_id.removeprefix(USAGE_PREFIX))
     xml = _secret_xml(uuid, usage_type, usage_id, pool_name)
     with translated():
         secret = c.raw.secretDefineXML(xml, 0)
     try:
-        secret.setValue(value.encode(), 0)
+        secret.setValue(content, 0)
     except libvirt.libvirtError as error:
         failed = translate(error)
     else:

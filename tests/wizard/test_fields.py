@@ -22,6 +22,7 @@ WRONG = {
     "port": "70000",
     "monitor": "ceph1:x",
     "password": "a\x07b",
+    "cephx_key": "not base64",
     "number": "-1",
     "mode": "0999",
     "version": "five",
