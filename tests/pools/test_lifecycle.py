@@ -10,7 +10,7 @@ from sync_tools import Virsh, close_connections, host_of, pool_row, read_host
 
 from pools import devices
 from pools.lifecycle import DELETE, UNDEFINE
-from pools.models import Pool
+from pools.models import Look, Pool
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import REGISTRY
 from storagemgr.virt import pools as virt_pools
@@ -120,6 +120,28 @@ def test_a_partition_table_is_made_and_destroyed(run, real_pool, device):
     assert ended(run("pool.build", pool)) == (S.FAILED, "already_formatted")
     assert run("pool.delete", pool).state == S.SUCCEEDED
     assert not device.read_bytes().strip(b"\0")
+
+
+def test_a_pool_on_a_partition_keeps_the_disk(run, real_pool, device, tmp_path):
+    pool = real_pool(disk_xml(device))
+    assert run("pool.build", pool).state == S.SUCCEEDED
+    other = real_pool(fs_xml(Path(f"{device}1"), tmp_path / "mnt"))
+    assert DELETE.why_off(pool) == "Another pool of the host uses the same device or a part of it."
+    assert ended(run("pool.delete", pool)) == (S.FAILED, "changed_since")
+    assert b"EFI PART" in device.read_bytes()
+    assert run("pool.undefine", other).state == S.SUCCEEDED
+    assert run("pool.delete", pool).state == S.SUCCEEDED
+
+
+@pytest.mark.parametrize("path", ["/dev/sdb2", "/dev/disk/by-id/ata-x-part2", "/dev/vg9/root"])
+def test_a_vm_on_the_device_by_any_name_keeps_the_disk(make_pool, path):
+    pool = make_pool(
+        "parts", type="disk", state="inactive", xml=disk_xml(Path("/dev/sdb")), target_path="/dev"
+    )
+    use(pool, path=path)
+    seen = {"names": ["/dev/disk/by-id/ata-x"], "groups": ["vg9"]}
+    Look.objects.create(host=pool.host, path="/dev/sdb", content=seen)
+    assert "VMs have a disk on its device: web01." in DELETE.why_off(pool)
 
 
 def test_what_is_no_block_device_is_not_overwritten(run, real_pool, device):
