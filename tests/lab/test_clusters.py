@@ -1,0 +1,84 @@
+"""Pools on a Ceph, a Gluster and a Samba of one node, made and ended in a browser."""
+
+MIB = 1024**2
+
+
+def secrets(product, guest):
+    return product.virsh(guest, "secret-list").split()
+
+
+def test_ceph(product):
+    one, two = product.lab.guests
+    ceph = one.start_ceph()
+    making = product.new_pool(two, type="rbd").source(
+        monitors=[f"{ceph.monitor}:{ceph.port}"],
+        source_name=ceph.pool,
+        auth_user=ceph.user,
+        auth_password=ceph.key,
+    )
+    making.options("images")
+    assert "failed" not in making.test().lower()
+    [pool] = making.made()
+    assert "ceph" in secrets(product, two)
+    product.create_volume(pool, "web01", capacity="32 MiB")
+    assert one.run(f"rbd ls {ceph.pool}").split() == ["web01"]
+    product.do(pool, "refresh")
+    [image] = product.volumes(pool).values()
+    assert (image.name, image.capacity) == ("web01", 32 * MIB)
+    product.do(image, "delete", typed="web01")
+    assert one.run(f"rbd ls {ceph.pool}") == ""
+    product.do(pool, "stop")
+    assert "only forget the pool" in product.why_off(pool, "delete")
+    product.do(pool, "undefine")
+    assert "ceph" not in secrets(product, two)
+    assert ceph.key not in product.everything_kept()
+
+
+def test_gluster(product):
+    one, two = product.lab.guests
+    gluster = one.start_gluster()
+    making = product.new_pool(two, type="gluster")
+    found = making.find(source_host=gluster.host)
+    assert any(gluster.volume in line for line in found), found
+    making.pick(gluster.volume).source().options("vms")
+    assert "failed" not in making.test().lower()
+    [pool] = making.made()
+    assert "mount the volume" in product.why_off(pool, "create")
+    product.do(pool, "stop")
+    product.do(pool, "undefine")
+
+    making = product.new_pool(two, type="netfs").source(
+        source_host=gluster.host, source_dir=gluster.volume, format="glusterfs"
+    )
+    [pool] = _made_as_mount(making, "vms", two, "fuse.glusterfs")
+    product.create_volume(pool, "one.raw", format="raw")
+    assert product.listed(pool) == ["one.raw"]
+    _end(product, pool, two)
+
+
+def test_samba(product):
+    one, two = product.lab.guests
+    one.start_samba()
+    making = product.new_pool(two, type="netfs").source(
+        source_host=one.address, source_dir="vm_data", format="cifs"
+    )
+    [pool] = _made_as_mount(making, "share", two, "cifs")
+    product.create_volume(pool, "one.raw", format="raw")
+    assert one.run("ls /srv/vm_data").split() == ["one.raw"]
+    [volume] = product.volumes(pool).values()
+    product.do(volume, "delete", typed="one.raw")
+    _end(product, pool, two)
+
+
+def _made_as_mount(making, name, guest, kind):
+    making.options(name, target_path="/vm_data")
+    assert "reads and writes" in making.test()
+    pools = making.made()
+    assert guest.run("findmnt -n -o FSTYPE /vm_data").strip() == kind
+    return pools
+
+
+def _end(product, pool, guest):
+    product.do(pool, "stop")
+    assert guest.run("findmnt /vm_data", check=False) == ""
+    product.do(pool, "undefine")
