@@ -19,6 +19,7 @@ from storagemgr.virt.pool_fields import fields_of
 from storagemgr.virt.pool_types import pool_type
 
 FIND_S, DISKS_S = 20.0, 45.0
+FOUND_LIMIT = 1000  # a page with more takes seconds; what is not among them can be typed
 # What a search asks for, by the names of the pool's fields.
 ASKED = ("source_host", "source_port", "initiator")
 
@@ -75,7 +76,9 @@ def _find(run: Run) -> Iterator[Step]:
     yield Step(f"Look for {what_is_found(params['type'], params)}")
     looks_at_disks = params["type"] in ("fs", "disk")
     found = limited(run, DISKS_S if looks_at_disks else FIND_S, partial(_search, params=params))
-    result = {"asked": params, "sources": found}
+    if len(found) > FOUND_LIMIT:
+        run.log(f"{len(found)} found; the first {FOUND_LIMIT} are offered")
+    result = {"asked": params, "sources": found[:FOUND_LIMIT]}
     NewPool.objects.filter(pk=new.pk).update(found=result, found_at=timezone.now())
 
 

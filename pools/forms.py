@@ -26,6 +26,8 @@ TELLS = (
     "A password here could be read by everybody who sees the pool. Put it in a file on the host and name that file, "
     "such as credentials=/etc/share.cred."
 )
+# Far more than any check takes; a draft keeps what was typed, right or wrong.
+LONGEST, LONGEST_LINES = 4096, 64 * 1024
 KEPT_NOTE = "One is kept; leave this empty to go on using it."
 
 
@@ -153,6 +155,14 @@ def field_form(pool_type: str, *groups: str, base: type[PoolFieldsForm] = PoolFi
     return type("PoolForm", (base,), members | {"pool_type": pool_type})
 
 
+def _can_be_kept(lines: list[str]) -> None:
+    """Django looks for NUL in one text alone; PostgreSQL stores none."""
+    if sum(map(len, lines)) > LONGEST_LINES:
+        raise forms.ValidationError("This is too much text.")
+    if any("\0" in line for line in lines):
+        raise forms.ValidationError("Null characters are not allowed.")
+
+
 def form_field(field: Field) -> forms.Field:
     """Nothing is required in HTML: the sentences of problems() say what is missing."""
     attrs: dict[str, Any] = {"autocomplete": "off", "spellcheck": "false"}
@@ -170,11 +180,13 @@ def form_field(field: Field) -> forms.Field:
         "required": False,
     }
     if field.kind == "lines":
-        return LinesField(widget=forms.Textarea(attrs=attrs | {"rows": 3}), **common)
+        lines = forms.Textarea(attrs=attrs | {"rows": 3})
+        return LinesField(widget=lines, validators=[_can_be_kept], **common)
     if field.kind == "choice":
         del attrs["autocomplete"], attrs["spellcheck"]
-        return forms.CharField(widget=forms.Select(attrs=attrs, choices=field.choices), **common)
+        choice = forms.Select(attrs=attrs, choices=field.choices)
+        return forms.CharField(widget=choice, max_length=LONGEST, **common)
     if field.kind == "secret":
         attrs["autocomplete"] = "new-password"
         return forms.CharField(strip=False, widget=forms.PasswordInput(attrs=attrs), **common)
-    return forms.CharField(widget=forms.TextInput(attrs=attrs), **common)
+    return forms.CharField(widget=forms.TextInput(attrs=attrs), max_length=LONGEST, **common)

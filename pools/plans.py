@@ -8,6 +8,7 @@ from pools.forms import all_problems
 from pools.models import NewPool, PoolDraft
 from storagemgr.jobs import sealed
 from storagemgr.virt import pool_xml
+from storagemgr.virt.pool_fields import FIELDS
 from storagemgr.virt.pool_types import pool_type
 
 STEPS = {
@@ -30,6 +31,9 @@ def xml_of(new: NewPool, draft: PoolDraft) -> str:
 
 def problems_of(draft: PoolDraft) -> dict[str, str]:
     """What is wrong or missing, by the names of the fields. A draft keeps what was typed, right or wrong."""
+    if draft.type not in FIELDS:
+        # An older version of the program may find what a newer one kept.
+        return {"type": "Choose a type."}
     kept = dict.fromkeys(sealed.unseal(draft.sealed), "kept")
     return all_problems(draft.type, draft.values | kept)
 
@@ -47,7 +51,7 @@ def is_tested(new: NewPool, draft: PoolDraft) -> bool:
 def plan_of(new: NewPool) -> dict[str, Any]:
     """What the job gets: all of it, but for the password. {} of a draft that is not complete."""
     draft = new.draft
-    if draft is None or not draft.type or problems_of(draft):
+    if draft is None or problems_of(draft):
         return {}
     options = draft.options
     persistent = options.get("persistent", True)

@@ -18,7 +18,7 @@ from storagemgr.hosts.models import Host
 from storagemgr.jobs import sealed
 from storagemgr.jobs.models import Job
 from storagemgr.templatetags.storage import count
-from storagemgr.virt.pool_fields import fields_of
+from storagemgr.virt.pool_fields import FIELDS, fields_of
 from storagemgr.virt.pool_types import PoolType, pool_type
 
 TITLES = {
@@ -103,7 +103,7 @@ class Wizard:
             case "hosts":
                 return bool(self.pools)
             case "type":
-                return bool(self.draft.type)
+                return self.draft.type in FIELDS
             case "source":
                 return not self.problems_of("source")
             case "options":

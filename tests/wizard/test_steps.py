@@ -319,3 +319,32 @@ def test_no_pool_has_a_name_under_which_it_would_not_be_listed(maker, host):
     page = making.post("options", **given)
     assert page.status_code == 422
     assert "which are not listed" in words(page)
+
+
+def test_a_type_that_this_version_does_not_know_is_chosen_anew(client, maker, host):
+    making = maker(host)
+    making.to_review("dir", "web", {"target_path": "/srv/vm"})
+    PoolDraft.objects.update(type="of-a-newer-version")
+    for step in ("source", "options", "test", "review", "result"):
+        assert making.get(step).url == making.url("type")
+        assert making.post(step, key=uuid.uuid4()).url == making.url("type")
+    for slug in ("create", "test", "find-sources", "undo-creation"):
+        url = reverse(f"pools:{slug}", args=[making.news[0].pk])
+        assert client.get(url).status_code == 200
+        assert client.post(url, {"key": uuid.uuid4()}).status_code in (409, 422)
+    assert client.get(reverse("pools:drafts")).status_code == 200
+    assert making.send("type", type="dir") == "options"
+    assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize("typed", ["x" * 100_000, "a\0b"])
+def test_what_can_not_be_kept_is_not(maker, host, typed):
+    making = maker(host)
+    making.send("type", type="netfs")
+    making.send("source", **NFS)
+    for wrong in ({"source_host": typed}, {"format": typed}):
+        assert making.post("source", **NFS | wrong).status_code == 422
+    wrong = {"target_path": "/srv/vm", "mount_options": typed}
+    assert making.post("options", **OPTIONS, **wrong).status_code == 422
+    assert typed not in str(making.draft.values)
+    assert "\\x00" not in str(making.draft.values)
