@@ -324,12 +324,13 @@ MESSAGES = {
         "Type both once more and try again, or ask who runs the target which initiators and users it lets in.",
     ),
     "creation_cut_short": Message(
-        "Its worker died before the pool was made completely.",
+        "It was cut off before the pool was made completely.",
         "Undo what was done, or ask for it again: what is done already is not done twice.",
     ),
-    "nothing_done": Message("It was not done: its worker died.", "Ask again.", NOTHING_CHANGED),
+    "nothing_done": Message("It was not done: it was cut off from libvirt.", "Ask again.", NOTHING_CHANGED),
     "end_unknown": Message(
-        "Its worker died, and how it ended cannot be known.", "Look at the pool before you ask again."
+        "It was cut off from libvirt, and how it ended cannot be known.",
+        "Look at the pool before you ask again.",
     ),
     "too_slow": Message(
         "libvirt did not finish this in time, so it was given up.",
@@ -337,7 +338,9 @@ MESSAGES = {
         "libvirt may still be at it and do it later; the page of the pool shows what became of it.",
     ),
     "copy_vanished": Message(
-        "Its worker died, and what it was making is not there.", "Ask again.", "Nothing was left behind."
+        "It was cut off from libvirt, and what it was making is not there.",
+        "Ask again.",
+        "Nothing was left behind.",
     ),
     "unverified": Message(
         "libvirt was restarted in the middle of it.",

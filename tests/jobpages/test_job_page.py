@@ -121,7 +121,7 @@ def test_a_recovered_job_says_so(as_operator, make_job):
     html = page_of(
         as_operator, make_job(state=S.SUCCEEDED, is_recovered=True, finding="libvirt finished it.")
     )
-    assert "Recovered. Its worker died while libvirt worked. libvirt finished it." in words(html)
+    assert "Recovered. It was cut off while libvirt worked. libvirt finished it." in words(html)
 
 
 def test_a_cancelled_job(as_operator, make_job):
