@@ -260,7 +260,9 @@ FIELDS: Mapping[str, tuple[Field, ...]] = MappingProxyType(
         "logical": (replace(NAME, label="Volume group", example="vg0"), DEVICES,
                     replace(FORMAT, choices=_choices("lvm2:LVM2"), initial="lvm2")),
         "disk": (
-            DEVICE, replace(FORMAT, label="Partition table", choices=_DISK, initial="gpt"),
+            replace(DEVICE, help="A path under /dev/disk/by-id stays the same after a reboot. libvirt deletes single "
+                                 "partitions only with the kernel's name, such as /dev/sdb."),
+            replace(FORMAT, label="Partition table", choices=_DISK, initial="gpt"),
             Field("part_separator", "“p” before the number", "source", "source/device/@part_separator", "choice",
                   choices=_choices(":As the kernel does", "yes:Always (multipath devices)", "no:Never")),
             replace(PATH, label="Directory of the partitions", initial="/dev", takes="device_dir",
