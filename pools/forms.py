@@ -1,6 +1,7 @@
 """Forms for what a pool is made of: one form field for each of virt.pool_fields, whoever shows them."""
 
 from collections.abc import Collection, Mapping
+from pathlib import PurePosixPath
 from typing import Any
 
 from django import forms
@@ -37,9 +38,21 @@ def all_problems(pool_type: str, values: Mapping[str, Any]) -> dict[str, str]:
     allowed = tuple(settings.POOL_PATHS)
     for field in fields_of(pool_type):
         path = values.get(field.name)
-        if field.takes == "path" and path and (wrong := path_policy.why_not_here(path, allowed)):
+        if (
+            field.takes == "path"
+            and path
+            and (wrong := path_policy.why_not_here(path, allowed) or _ours(path))
+        ):
             found.setdefault(field.name, wrong)
     return found
+
+
+def _ours(path: str) -> str:
+    """A pool there would hand out our keys, accounts and code: its volumes are what the directory holds."""
+    here = PurePosixPath(path)
+    if any(here.is_relative_to(base) for base in (settings.DATA_DIR, settings.BASE_DIR)):
+        return f"{path} belongs to this program. A pool needs a directory of its own, such as /srv/vm."
+    return ""
 
 
 class LinesField(forms.CharField):

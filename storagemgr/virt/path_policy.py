@@ -54,8 +54,10 @@ REFUSED_TREES = (
         "/sys",
     ),
     *("/usr", "/var/run", "/var/log", "/var/spool", "/var/lib/libvirt/secrets", "/var/lib/libvirt/qemu"),
-    *("/var/lib/dpkg", "/var/lib/rpm", "/var/lib/systemd", "/var/lib/sudo"),
+    *("/var/lib/dpkg", "/var/lib/rpm", "/var/lib/systemd", "/var/lib/sudo", "/var/lib/cloud"),
 )
+# Directories of an account that let whoever writes there log in or run programs as that account.
+REFUSED_PARTS = (".ssh", ".gnupg", ".config", ".kube", ".aws", ".docker")
 DEVICE_TREES = ("/dev/disk", "/dev/mapper", "/dev/zvol")
 
 
@@ -79,6 +81,8 @@ def why_not_here(path: str, allowed: tuple[str, ...] = ()) -> str:
     here = PurePosixPath(path)
     if here in map(PurePosixPath, REFUSED) or any(here.is_relative_to(tree) for tree in REFUSED_TREES):
         return f"{path} belongs to the host's system. A pool needs a directory of its own, such as /srv/vm."
+    if part := next((part for part in here.parts if part in REFUSED_PARTS), ""):
+        return f"{part} holds keys and settings of an account. A pool needs a directory of its own, such as /srv/vm."
     if allowed and not any(here.is_relative_to(base) for base in allowed):
         return f"{path} is not below {', '.join(allowed)}. An administrator has set where pools may be."
     return ""

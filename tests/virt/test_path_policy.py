@@ -35,6 +35,11 @@ def test_a_directory_of_the_system_is_refused(path):
     assert "belongs to the host's system" in why_not_here(path.rstrip("/") + "/")
 
 
+@pytest.mark.parametrize("path", ["/home/olga/.ssh", "/srv/web/.ssh/x", "/home/olga/.config/autostart"])
+def test_where_an_account_keeps_its_keys_is_refused(path):
+    assert "holds keys and settings of an account" in why_not_here(path)
+
+
 @pytest.mark.parametrize("tree", REFUSED_TREES)
 def test_so_is_what_is_below_it(tree):
     assert why_not_here(f"{tree}/x/y")

@@ -130,6 +130,16 @@ def test_pools_may_be_confined_to_directories(maker, host, settings):
     assert making.send("options", **given, target_path="/vm/a") == "review"
 
 
+@pytest.mark.parametrize("place", ["DATA_DIR", "BASE_DIR"])
+@pytest.mark.parametrize("below", ["", "/ssh"])
+def test_no_pool_is_where_this_program_keeps_its_keys_and_code(maker, host, settings, place, below):
+    making = maker(host)
+    making.send("type", type="dir")
+    given = {"name": "web", "persistent": "yes", "build": "no"}
+    page = making.post("options", **given, target_path=f"{getattr(settings, place)}{below}")
+    assert "belongs to this program" in message_beside(page, FIELDS["dir"][0])
+
+
 def test_the_same_field_wrong_with_a_hostile_value_stays_text(maker, host):
     making = maker(host)
     making.send("type", type="netfs")
