@@ -181,17 +181,19 @@ def _undefine(run: Run) -> Events:
 
 
 def _forget(connection: Connection, pool: Pool) -> None:
-    """What is left when the host knows the pool no more: its row, and the password that was put there for it."""
-    xml, host_id = pool.xml, pool.host_id
+    """What is left when the host knows the pool no more: its row, and the password that was put there for it.
+
+    Also one that its configuration named before and does not name any more.
+    """
+    takes_password = any(field.kind == "secret" for field in pool.kind.fields)
+    host_id, uuid = pool.host_id, str(pool.uuid)
     pool.delete()
-    if not _is_needed(xml, host_id):
-        forget_secret(connection, xml)
-
-
-def forget_secret(connection: Connection, xml: str) -> None:
-    """Removes the libvirt secret that the pool of this XML names, if this program made it for the pool."""
-    if uuid := _secret_of(xml):
-        secrets.forget_secret(connection, uuid)
+    if takes_password and not _is_needed(uuid, host_id):
+        try:
+            secrets.forget_secret(connection, own_secret(uuid))
+        except VirtError as error:
+            if error.code != "no_support":
+                raise
 
 
 def _secret_of(xml: str) -> str:
@@ -207,11 +209,8 @@ def _secret_of(xml: str) -> str:
     return own if pool_uuid and {name.lower() for name in named} & {own, USAGE_PREFIX + pool_uuid} else ""
 
 
-def _is_needed(xml: str, host_id: int) -> bool:
-    """Whether another pool of the host names its secret too, which somebody did by hand."""
-    if not _secret_of(xml):
-        return False
-    uuid = etree.fromstring(xml.encode()).findtext("uuid", "").strip().lower()
+def _is_needed(uuid: str, host_id: int) -> bool:
+    """Whether another pool of the host names the secret of this one, which somebody did by hand."""
     named = Q(xml__icontains=own_secret(uuid)) | Q(xml__icontains=USAGE_PREFIX + uuid)
     return Pool.objects.filter(named, host=host_id).exclude(uuid=uuid).exists()
 

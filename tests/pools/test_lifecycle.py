@@ -297,6 +297,15 @@ def test_the_password_goes_with_the_pool(run, real_pool, c):
     assert secrets.find_secret(c, "iscsi", secrets.usage_id(pool_uuid)) is None
 
 
+def test_a_password_that_is_not_named_any_more_goes_too(run, real_pool, c):
+    pool_uuid = str(uuid.uuid4())
+    put_secret(c, pool_uuid)
+    named = f"<auth type='chap' username='u'><secret uuid='{own_secret(pool_uuid)}'/></auth>"
+    pool = real_pool(iscsi_xml(pool_uuid, own_secret(pool_uuid)).replace(named, ""))
+    assert run("pool.undefine", pool).state == S.SUCCEEDED
+    assert secrets.find_secret(c, "iscsi", secrets.usage_id(pool_uuid)) is None
+
+
 def test_the_password_stays_while_another_pool_names_it(run, real_pool, c):
     pool_uuid, other_uuid = str(uuid.uuid4()), str(uuid.uuid4())
     put_secret(c, pool_uuid)
