@@ -92,11 +92,16 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         return _form_page(request, form, host, status=422)
     changed = {name: value for name, value in form.cleaned_data.items() if value != known[name]}
-    if changed.keys() & set(WAY) and active_jobs(host):
-        form.add_error(None, "Jobs run on this host. How it is reached can be changed when they have ended.")
-        return _form_page(request, form, host, status=409)
-    if changed:
-        _change(request, host, changed)
+    with transaction.atomic():
+        # A job that is asked for at this moment waits for the same row.
+        get_object_or_404(Host.objects.select_for_update(), pk=host.pk)
+        if changed.keys() & set(WAY) and active_jobs(host):
+            form.add_error(
+                None, "Jobs run on this host. How it is reached can be changed when they have ended."
+            )
+            return _form_page(request, form, host, status=409)
+        if changed:
+            _change(request, host, changed)
     return _see(host.get_absolute_url())
 
 
@@ -107,9 +112,8 @@ def _change(request: HttpRequest, host: Host, changed: dict[str, Any]) -> None:
     if changed.keys() & {"transport", "address", "port"}:
         values |= KEY_FIELDS
     before = {name: getattr(host, name) for name in changed}
-    with transaction.atomic():
-        Host.objects.filter(pk=host.pk).update(**values)
-        _record(request, "host.edit", audit.Outcome.DONE, host, before=before, after=changed)
+    Host.objects.filter(pk=host.pk).update(**values)
+    _record(request, "host.edit", audit.Outcome.DONE, host, before=before, after=changed)
 
 
 def _form_page(request: HttpRequest, form: HostForm, host: Host | None, *, status: int = 200) -> HttpResponse:
