@@ -75,7 +75,7 @@ def test_a_tick_speaks_no_libvirt(rung, monkeypatch, make_pool):
     def refuse(*_, **__):
         raise AssertionError("the tick opened a connection")
 
-    monkeypatch.setattr(tasks.host_sync, "connect", refuse)
+    monkeypatch.setattr("storagemgr.hosts.reaching.connect", refuse)
     monkeypatch.setattr(tasks.host_sync, "reach", refuse)
     make_pool(next_refresh_at=timezone.now())
     tasks.tick()

@@ -13,6 +13,7 @@ from sync_tools import close_connections, define_and_start, forget_pool, host_of
 
 from pools.models import Pool
 from storagemgr.hosts.models import Host
+from storagemgr.hosts.reaching import open_in_time
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import REGISTRY
 from storagemgr.jobs.submit import submit
@@ -103,12 +104,11 @@ def test_a_pool_that_does_not_answer_is_not_asked(pool, c, interrupted):
 def test_nobody_else_looks_while_a_look_may_hang(pool, c, interrupted, monkeypatch):
     job = interrupted("volume.clone", "copy.img", c.daemon_id())
     seen = []
-    connected = connect
 
-    def watch(uri: str) -> Connection:
+    def watch(host: Host) -> Connection:
         seen.append(Job.objects.get(pk=job.pk).next_settle_at)
-        return connected(uri)
+        return open_in_time(host)
 
-    monkeypatch.setattr("storagemgr.jobs.sweep.connect", watch)
+    monkeypatch.setattr("storagemgr.jobs.sweep.open_in_time", watch)
     assert settled(job) == ("failed", "copy_vanished")
     assert seen[0] > timezone.now() + timedelta(seconds=60)
