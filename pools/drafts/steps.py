@@ -200,11 +200,19 @@ def wizard_of(request: HttpRequest, pk: int) -> Wizard:
         raise Http404
     # Before the rows: a job that has ended by now has written what it found.
     jobs = jobs_of(draft)
-    rows = draft.pools.select_related("host")
-    pools = [new for new in rows if new.done or may(request.user, "pool.define", new.host_id, None)]
-    wizard = Wizard(draft, pools)
+    wizard = Wizard(draft, rows_for(request.user, draft))
     wizard.jobs = jobs
     return wizard
+
+
+def rows_for(user: Any, draft: PoolDraft) -> list[NewPool]:
+    """Where something was made it stays, for who still sees it."""
+    return [
+        new
+        for new in draft.pools.select_related("host")
+        if may(user, "pool.define", new.host_id, None)
+        or (new.done and may(user, "pool.view", new.host_id, new.uuid))
+    ]
 
 
 def jobs_of(draft: PoolDraft) -> dict[tuple[UUID | None, str], Job]:

@@ -9,7 +9,15 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from pools.drafts import choosing, options, review, source, testing
-from pools.drafts.steps import TITLES, Wizard, definable_hosts, not_begun, remove_old_drafts, wizard_of
+from pools.drafts.steps import (
+    TITLES,
+    Wizard,
+    definable_hosts,
+    not_begun,
+    remove_old_drafts,
+    rows_for,
+    wizard_of,
+)
 from pools.models import NewPool, PoolDraft
 from storagemgr.access import audit
 from storagemgr.access.objects import visible_or_404
@@ -38,7 +46,7 @@ def drafts(request: HttpRequest) -> HttpResponse:
             _refuse(request)
         if mine.count() < DRAFTS_LIMIT:
             return see(_begin(request, hosts))
-    found = [Wizard(draft, list(draft.pools.select_related("host"))) for draft in mine]
+    found = [Wizard(draft, rows_for(request.user, draft)) for draft in mine]
     context = {
         "drafts": [wizard for wizard in found if not wizard.is_finished],
         "may_begin": bool(hosts),

@@ -130,6 +130,11 @@ def test_a_right_that_is_taken_away_takes_the_host_out(client, make_user, maker,
     making = maker(host, kvm2)
     grant.delete()
     assert "kvm2" not in words(making.get("type"))
+    assert "kvm2" not in words(client.get(reverse("pools:drafts")))
+    NewPool.objects.update(done=["define"])
+    assert "kvm2" not in words(making.get("type"))
+    Grant.objects.create(user=person, role="viewer", host=kvm2)
+    assert "kvm2" in words(making.get("type"))
 
 
 def test_types_that_a_host_lacks_say_why(maker, host, kvm2):
