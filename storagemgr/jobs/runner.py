@@ -20,6 +20,7 @@ from storagemgr.virt.errors import VirtError
 
 logger = logging.getLogger(__name__)
 State = Job.State
+STEP_LENGTH = Job._meta.get_field("step").max_length  # some databases refuse what is longer
 
 
 class LeaseLost(Exception):
@@ -80,7 +81,12 @@ def _perform(operation: Operation, context: Run) -> None:
     for event in operation.run(context):
         if isinstance(event, Step):
             job.log(event.title)
-            report(job, step=event.title, total_bytes=event.total, done_bytes=0 if event.total else None)
+            report(
+                job,
+                step=event.title[:STEP_LENGTH],
+                total_bytes=event.total,
+                done_bytes=0 if event.total else None,
+            )
         elif isinstance(event, Progress):
             report(job, done_bytes=event.done, progress_at=timezone.now())
 

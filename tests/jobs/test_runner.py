@@ -11,7 +11,7 @@ from django.utils import timezone
 from storagemgr.access.models import AuditEvent
 from storagemgr.jobs import lease, runner
 from storagemgr.jobs.models import Job
-from storagemgr.jobs.operations import REGISTRY
+from storagemgr.jobs.operations import REGISTRY, Step
 from storagemgr.jobs.runner import run
 from storagemgr.jobs.sweep import settle, sweep
 
@@ -90,3 +90,15 @@ def test_a_worker_whose_call_hangs_ends_also_without_its_database(ask, pool, mon
     with pytest.raises(OperationalError):
         runner._give_up(ask("pool.autostart_on", pool))
     assert ended == [1]
+
+
+def test_a_step_with_a_long_title_fits_into_its_column(ask, pool, monkeypatch):
+    """That of a look at a volume group names five devices by their stable links."""
+    title = "Look at " + ", ".join(f"/dev/disk/by-id/{'x' * 60}{number}" for number in range(5))
+    job = ask("pool.autostart_on", pool)
+    easy = {"run": lambda run: iter([Step(title)]), "check": None, "tests_the_way": True}
+    monkeypatch.setitem(REGISTRY, job.operation, replace(REGISTRY[job.operation], **easy))
+    run(job.pk)
+    job.refresh_from_db()
+    assert (job.state, job.step) == ("succeeded", title[:255])
+    assert job.lines.filter(text=title).exists()
