@@ -22,8 +22,7 @@ test check bench:
 	@$(MAKE) --no-print-directory _$@
 
 _test:
-	@$(BIN)/python -m pytest $(ARGS)
-	@$(BIN)/python tests/on_postgresql.py $(ARGS)
+	@$(BIN)/python tests/everything.py $(ARGS)
 
 _check:
 	@$(BIN)/python -m pytest tests/test_house.py $(ARGS)

@@ -15,6 +15,23 @@ from volumes.models import Volume
 GIB = 1024**3
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--lab", choices=["with", "without", "only"], default="with", help="tests on the lab's hosts"
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if (wanted := config.getoption("--lab")) == "with":
+        return
+    parts: dict[bool, list[pytest.Item]] = {True: [], False: []}
+    for item in items:
+        parts[item.get_closest_marker("lab") is not None].append(item)
+    items[:] = parts[wanted == "only"]
+    config.hook.pytest_deselected(items=parts[wanted != "only"])
+
+
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     """Playwright runs an event loop in this thread; Django would refuse the database there."""
