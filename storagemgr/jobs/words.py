@@ -162,7 +162,9 @@ class ShownJob:
                 title, "now", f"{self.percent}{NBSP}%{rate}" if self.percent is not None else self.elapsed
             )
         is_done = job.state == State.SUCCEEDED and not job.is_recovered
-        return Stage(title, "done" if is_done else "bad", "cut off from libvirt" if job.finding else self.elapsed)
+        return Stage(
+            title, "done" if is_done else "bad", "cut off from libvirt" if job.finding else self.elapsed
+        )
 
     def _looked(self) -> list[Stage]:
         if self.job.state == State.INTERRUPTED:
