@@ -25,6 +25,7 @@ from storagemgr.virt.errors import VirtError
 from storagemgr.virt.pool_types import pool_type
 
 TEST_S = 60.0
+LATE_LOOKS = 5
 MIB = 1024**2
 
 
@@ -59,6 +60,7 @@ def _why_no_test(new: NewPool) -> str:
 def _test(run: Run) -> Iterator[Step]:
     params, new = run.job.params, run.target
     how = pool_type(params["type"]).test
+    _end_late_looks(run)
     yield Step(TEST_WORDS[how])
     act = {"mount": _mount, "connect": _connect, "discover": _discover, "look": _look}[how]
     said = limited(run, TEST_S, partial(act, look=look_of(run.job), params=params, passwords=run.secrets))
@@ -69,6 +71,16 @@ def _test(run: Run) -> Iterator[Step]:
     NewPool.objects.filter(pk=new.pk).update(
         tested={"of": params["of"], "how": how, "build": params["build"]} | said, tested_at=timezone.now()
     )
+
+
+def _end_late_looks(run: Run) -> None:
+    """Those of tests that were given up: their call ends by itself what it made, unless its worker died before."""
+    late = Job.objects.filter(host_id=run.job.host_id, operation=run.job.operation, error_code="too_slow")
+    for job in late.order_by("-pk")[:LATE_LOOKS]:
+        try:
+            limited(run, TEST_S, partial(end_look, look=look_of(job)))
+        except VirtError as error:
+            run.log(f"what job {job.pk} made is still there: {error.detail or error.code}")
 
 
 TEST_WORDS = {

@@ -156,3 +156,23 @@ def test_a_search_that_libvirt_cannot_do_says_what_it_lacks(maker, real_host):
     page = words(making.get("source"))
     assert "kvm1:" in page
     assert "The path can be typed instead." in page
+
+
+def test_what_a_test_left_whose_worker_died_goes_with_the_next_one(run, real_host, daemon, tmp_path):
+    context, _ = run
+    late = Job.objects.create(
+        operation="pool.test",
+        title="Test",
+        host=real_host,
+        pool_uuid=uuid.uuid4(),
+        state=Job.State.FAILED,
+        error_code="too_slow",
+    )
+    look = trying.look_of(late)
+    with connect(daemon.uri) as c:
+        xml = pool_xml.build("dir", trying.look_name(), look, {"target_path": str(tmp_path / "left")})
+        virt_pools.build(c, virt_pools.define(c, xml))
+        virt_pools.start(c, look)
+        trying._end_late_looks(context)
+        assert look not in virt_pools.list_uuids(c)
+    assert not (tmp_path / "left").exists()
