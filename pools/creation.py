@@ -32,7 +32,6 @@ from storagemgr.jobs.operations import (
     Danger,
     Finding,
     Operation,
-    OperationFailed,
     OperationForm,
     Run,
     Step,
@@ -110,10 +109,7 @@ def _create(run: Run) -> Iterator[Step]:
         makes = name == "define" and "build" not in new.done and _is_to_make_directory(run, plan)
         formats = name == "build" and plan["build"] in ("keep", "overwrite")
         act = partial(_ACTS[name], new=new, plan=plan, passwords=run.secrets)
-        try:
-            limited(run, FORMAT_S if formats else START_S, act)
-        except VirtError as error:
-            raise _explained(error) from error
+        limited(run, FORMAT_S if formats else START_S, act)
         _note(new, *((MADE_DIRECTORY, name) if makes else (name,)))
         if name == "define":
             _show(run, new)
@@ -264,13 +260,6 @@ def done_of(job: Job) -> list[str]:
     """The titles of the steps that were done, for the page of the job."""
     new = find(job)
     return [title for name, title in STEPS.items() if new and name in new.done]
-
-
-def _explained(error: VirtError) -> Exception:
-    """iscsiadm says in words alone that the target did not take the user or the password."""
-    if error.code == "command_failed" and "authorization failure" in error.detail:
-        return OperationFailed("login_refused", error.detail)
-    return error
 
 
 def _next_step(job: Job) -> tuple[str, str] | None:

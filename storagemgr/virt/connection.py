@@ -38,7 +38,7 @@ def translate(error: libvirt.libvirtError) -> VirtError:
     number, domain = error.get_error_code(), error.get_error_domain()
     text = error.get_error_message() or str(error)
     code = classify(number, domain, error.get_int1(), text)
-    if code in ("command_failed", "program_missing", "no_space"):
+    if code in ("command_failed", "login_refused", "program_missing", "no_space"):
         text = command_words(text)
     return VirtError(code, text, number=number, domain=domain)
 

@@ -59,6 +59,7 @@ CODES = frozenset(
         "already_formatted",
         "needs_build",
         "secret_missing",
+        "login_refused",
         "too_many_volumes",
         "unknown",
     }
@@ -129,6 +130,8 @@ _BY_TEXT = (
     ((1,), ("name", "already in use"), "volume_exists"),
     ((1, 38), ("Cannot find", "in path"), "program_missing"),
     ((1,), ("exit status 127",), "program_missing"),
+    # iscsiadm: the target did not take the user or the password.
+    ((1,), ("authorization failure",), "login_refused"),
     ((1,), ("mkfs: failed to execute",), "program_missing"),
     ((1,), ("No space left on device",), "no_space"),
     ((1,), ("unexpected exit status",), "command_failed"),

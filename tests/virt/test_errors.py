@@ -98,3 +98,12 @@ def test_an_error_survives_being_sent_to_another_process():
     copy = pickle.loads(pickle.dumps(error))
     assert (copy.code, copy.detail, copy.number, copy.domain) == ("no_pool", "gone", 49, 18)
     assert str(copy) == "no_pool: gone"
+
+
+def test_a_target_that_refuses_the_password_is_told_from_other_commands_that_fail():
+    said = (
+        "internal error: Child process (/sbin/iscsiadm --mode node --login) unexpected exit status 24: "
+        "iscsiadm: initiator reported error (24 - iSCSI login failed due to authorization failure)\n"
+    )
+    assert classify(1, 0, None, said) == "login_refused"
+    assert classify(1, 0, None, said.replace("authorization failure", "x")) == "command_failed"
