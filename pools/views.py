@@ -7,14 +7,16 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from pools import attention, bulk, filters, history
+from pools import attention, bulk, filters
 from pools.capacity import FleetSpace
+from pools.configuration import history
 from pools.drafts.steps import may_define_somewhere
 from pools.models import Pool
 from pools.rows import LISTED, rows_of
 from pools.states import pool_state
 from storagemgr.access.objects import visible_or_404
 from storagemgr.access.scopes import scope
+from storagemgr.hosts.manage import may_manage
 from storagemgr.hosts.models import Host
 from storagemgr.jobs.buttons import buttons_of
 from storagemgr.jobs.models import Job
@@ -63,6 +65,7 @@ def fleet(request: HttpRequest) -> HttpResponse:
         "is_choosable": bool(for_many),
         "may_make": may_define_somewhere(request.user),
         "sees_all": scope(request.user, "pool.view").everything,
+        "may_add_host": may_manage(request.user),
     }
     return live_page(request, "pools/fleet.html", context)
 

@@ -13,6 +13,7 @@ from pools.drafts.steps import (
     TITLES,
     Wizard,
     definable_hosts,
+    may_define_somewhere,
     not_begun,
     remove_old_drafts,
     rows_for,
@@ -50,6 +51,7 @@ def drafts(request: HttpRequest) -> HttpResponse:
     context = {
         "drafts": [wizard for wizard in found if not wizard.is_finished],
         "may_begin": bool(hosts),
+        "no_host": _no_host(request.user),
         "is_full": mine.count() >= DRAFTS_LIMIT,
         "days": PoolDraft.KEPT.days,
     }
@@ -70,7 +72,12 @@ def _refuse(request: HttpRequest) -> None:
         object_text="New pool",
         address=audit.address_of(request),
     )
-    raise PermissionDenied(NO_HOST)
+    raise PermissionDenied(_no_host(request.user))
+
+
+def _no_host(user: Any) -> str:
+    """Who may define pools anywhere has no host yet."""
+    return "There is no host yet. It is added on the page Hosts." if may_define_somewhere(user) else NO_HOST
 
 
 def _begin(request: HttpRequest, hosts: list[Any]) -> str:

@@ -183,11 +183,20 @@ def test_jobs_show_in_the_row_of_their_pool(see, viewer, make_pool, make_job):
 
 
 def test_the_empty_page_says_what_to_do(see, viewer, outsider, make_host):
-    assert "No host yet" in text_of(see(viewer, "/"))
+    assert "An administrator adds it." in text_of(see(viewer, "/"))
     assert "Ask an administrator" in text_of(see(outsider, "/"))
     make_host("kvm1", state="unknown")
     assert "is being read for the first time" in text_of(see(viewer, "/"))
     assert "Ask an administrator" in text_of(see(outsider, "/"))
+
+
+def test_without_a_host_an_administrator_is_led_to_add_one(client, administrator):
+    client.force_login(administrator)
+    for page in ("/", "/hosts/"):
+        text = text_of(client.get(page))
+        assert "No host yet" in text
+        assert "An administrator adds" not in text
+        assert 'href="/hosts/new/"' in client.get(page).content.decode()
 
 
 def test_no_match_offers_the_way_back(see, viewer, pool):

@@ -9,8 +9,8 @@ from django.urls import reverse
 from django.utils import timezone
 from wizard_tools import words
 
+from pools.making.plans import fingerprint
 from pools.models import NewPool, PoolDraft
-from pools.plans import fingerprint
 from storagemgr.access.models import AuditEvent, Grant
 from storagemgr.jobs.models import Job
 from storagemgr.virt import pool_xml
@@ -105,6 +105,13 @@ def test_who_may_define_nowhere_begins_nothing(client, operator, host):
     assert (denied.right, denied.actor) == ("pool.define", operator)
     assert "New pool</button>" not in client.get(reverse("pools:fleet")).content.decode()
     assert "may not define pools on any host" in words(client.get(reverse("pools:drafts")))
+
+
+def test_without_a_host_it_says_so_and_not_that_a_role_is_missing(as_manager):
+    assert "There is no host yet" in words(as_manager.get(reverse("pools:drafts")))
+    refusal = as_manager.post(reverse("pools:new"))
+    assert refusal.status_code == 403
+    assert "There is no host yet" in words(refusal)
 
 
 def test_only_hosts_where_pools_may_be_defined_are_offered(client, make_user, maker, host, kvm2, make_host):
