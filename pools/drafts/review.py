@@ -7,13 +7,13 @@ from typing import Any
 from django import forms
 from django.http import HttpRequest, HttpResponse
 
-from pools import creation, overwriting
 from pools.drafts.conflicts import Taken, sentence
 from pools.drafts.pages import address_of, require_define, step_page
 from pools.drafts.steps import Wizard, source_words
 from pools.drafts.testing import Tested, tested_of
+from pools.making import creation, overwriting
+from pools.making.plans import MADE, STEPS, effects_of, plan_of, steps_of, virsh_lines
 from pools.models import NewPool, Pool
-from pools.plans import MADE, STEPS, effects_of, plan_of, steps_of, virsh_lines
 from storagemgr.jobs import sealed
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.pages import TypedName, see
@@ -188,7 +188,7 @@ def sentence_of(wizard: Wizard, plan: dict[str, Any], number: int) -> tuple[str,
     elif wizard.draft.type in ("fs", "netfs", "vstorage"):
         where = f"from {source}, mounted at {path}"
     elif source:
-        where = f"of {source}"
+        where = f"from {source}"
     if plan["build"] == WORD:
         said.append("destroy what is on the device")
     said.append("start it" if plan["start"] else "leave it stopped")

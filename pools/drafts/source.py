@@ -5,12 +5,12 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, QueryDict
 
-from pools import finding
 from pools.drafts.asking import Asked, ask, asked_of
 from pools.drafts.conflicts import MAIN_FIELD, Holder, Taken, sentence
 from pools.drafts.pages import step_page
 from pools.drafts.steps import Wizard
 from pools.forms import PoolFieldsForm, field_form
+from pools.making import finding
 from storagemgr.jobs import sealed
 from storagemgr.jobs.pages import see
 from storagemgr.templatetags.storage import count
@@ -215,6 +215,8 @@ def _page(
             sorted({name for result in results for name in result.values if name != "format"})
         ),
         "is_typed": _has_typed(wizard) and not any(result.is_chosen for result in results),
+        "is_open": bool(wizard.kept),
+        "takes_password": "auth_password" in form.fields,
         "unseen": devices.UNSEEN if wizard.draft.type in ("fs", "disk") else "",
         "what": finding.what_is_found(wizard.draft.type, answered[0].result["asked"] if answered else {}),
         "is_wide": not was_asked or bool(form.errors),

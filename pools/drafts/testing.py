@@ -5,11 +5,11 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 
-from pools import trying
 from pools.drafts.asking import Asked, ask, asked_of
 from pools.drafts.pages import step_page
 from pools.drafts.steps import Wizard
-from pools.plans import is_tested
+from pools.making import trying
+from pools.making.plans import is_tested
 from storagemgr.jobs import sealed
 from storagemgr.jobs.pages import see
 from storagemgr.templatetags.storage import size
@@ -57,7 +57,7 @@ def _said(asked: Asked) -> Tested:
     room = f"{size(said['available'])} free of {size(said['capacity'])}" if said.get("capacity") else ""
     match said["how"]:
         case "mount" if not said.get("writes"):
-            return Tested(asked, "warn", "exclamation-triangle", "reads only", said.get("why", ""))
+            return Tested(asked, "warn", "exclamation-triangle", "reads only", _why_not_written(asked, said))
         case "mount":
             return Tested(asked, "ok", "check-circle", "reads and writes", room)
         case "connect":
@@ -67,6 +67,13 @@ def _said(asked: Asked) -> Tested:
     if said.get("group"):
         return Tested(asked, "ok", "check-circle", "has the group", f"Volume group {said['group']}")
     return _looked(asked, said.get("build", "no"), list(said.get("devices", {}).values()))
+
+
+def _why_not_written(asked: Asked, said: dict[str, Any]) -> str:
+    draft, why = asked.new.draft, str(said.get("why", ""))
+    if draft is None or draft.type != "netfs":
+        return why
+    return f"{why.rstrip('.')}. libvirt writes as root: an NFS export has to allow that (rw,no_root_squash)."
 
 
 def _looked(asked: Asked, build: str, devices: list[dict[str, Any]]) -> Tested:

@@ -120,7 +120,9 @@ def test_an_export_that_may_only_be_read_is_said(making, lab2):
     making.send("test", test="1")
     [job] = making.run("pool.test")
     assert job.state == "succeeded", job.error_text
-    assert "reads only" in words(making.get("review"))
+    review = words(making.get("review"))
+    assert "reads only" in review
+    assert "an NFS export has to allow that (rw,no_root_squash)" in review
     assert lab2.run("ls -A /vm_data; mount -t nfs,nfs4") == ""
 
 

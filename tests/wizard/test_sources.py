@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 from wizard_tools import words
 
-from pools import finding
+from pools.making import finding
 from pools.models import NewPool
 from storagemgr.access.models import AuditEvent
 from storagemgr.jobs.models import Job
@@ -42,6 +42,17 @@ def export(path, server="nas1"):
     return finding.found(
         {"source_host": server, "source_dir": path, "format": "nfs"}, f"{server}:{path}", "NFS export"
     )
+
+
+def test_a_password_is_not_hidden_behind_what_was_found(maker, host):
+    making = maker(host)
+    making.send("type", type="iscsi")
+    values = {"source_host": "nas1", "target_iqn": "iqn.2026-01.test:none"}
+    finds(making.news[0], finding.found(values, "iqn.2026-01.test:none", "on nas1"), type_="iscsi")
+    assert "Set a password, or type it yourself" in words(making.get("source"))
+    assert '<details class="sm-more" id="typed">' in making.get("source").content.decode()
+    making.send("source", **values, auth_user="labuser", auth_password="Hunter2-and-a-half")
+    assert '<details class="sm-more" id="typed" open>' in making.get("source").content.decode()
 
 
 def test_what_was_found_says_who_sees_it_and_who_has_it(maker, host, kvm2, make_pool, make_user, client):
