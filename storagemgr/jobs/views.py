@@ -133,10 +133,12 @@ def asked(job: Job) -> list[tuple[str, str]]:
     fields = operation.form.base_fields if operation else {}
     found = []
     for name, field in fields.items():
-        if name in job.params:
+        if name in job.params and not field.widget.is_hidden:
             value = job.params[name]
             choices = dict(getattr(field, "choices", []))
-            found.append((str(field.label or name), str(choices.get(value, field.prepare_value(value)))))
+            shown = choices.get(value, field.prepare_value(value))
+            words = ("yes" if shown else "no") if isinstance(shown, bool) else str(shown)
+            found.append((str(field.label or name), words))
     return found
 
 

@@ -136,6 +136,13 @@ def test_what_was_asked_is_in_the_words_of_the_form(as_operator, make_job):
     assert "Name data Format qcow2 Size 20 GiB Space Take all of it now" in said
 
 
+def test_what_was_asked_holds_no_hidden_field_and_says_yes_or_no(as_operator, make_job):
+    params = {"version": 4711, "restart": False}
+    said = words(page_of(as_operator, make_job(operation="pool.configure", params=params)))
+    assert "so that it takes effect no" in said
+    assert "4711" not in said
+
+
 def test_the_fragment_is_the_same_url_without_token_and_not_sent_twice(as_operator, make_job, htmx):
     job = make_job(state=S.FAILED, error_code="no_space", acknowledged_at=timezone.now())
     first = as_operator.get(job.get_absolute_url(), headers=htmx)
