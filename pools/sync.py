@@ -21,7 +21,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from pools import history
+from pools.configuration import history
 from pools.models import Pool, PoolConfiguration
 from storagemgr.hosts import calls
 from storagemgr.hosts.models import Host

@@ -1,6 +1,7 @@
 from django.urls import path
 
-from pools import bulk, configuration, views
+from pools import bulk, views
+from pools.configuration import pages as configuration
 from pools.drafts import views as drafts
 
 app_name = "pools"

@@ -12,8 +12,8 @@ from pools.drafts.pages import step_page
 from pools.drafts.source import keep, keep_typed
 from pools.drafts.steps import Wizard
 from pools.forms import PoolFieldsForm, field_form
+from pools.making.plans import ON_A_DIRECTORY
 from pools.models import NewPool
-from pools.plans import ON_A_DIRECTORY
 from storagemgr.jobs.pages import see
 from storagemgr.virt.field_checks import CHECKS
 from storagemgr.virt.look import LOOK_PREFIX

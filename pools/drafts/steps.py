@@ -10,8 +10,8 @@ from django.http import Http404, HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
+from pools.making.plans import MADE, is_tested, problems_of
 from pools.models import NewPool, PoolDraft
-from pools.plans import MADE, is_tested, problems_of
 from storagemgr.access.objects import may
 from storagemgr.access.scopes import scope
 from storagemgr.hosts.models import Host

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from sync_tools import Virsh, close_connections, define_and_start, forget_pool, host_of, read_host
 
-from pools import history
+from pools.configuration import history
 from pools.models import Pool, PoolConfiguration
 from storagemgr.access.models import AuditEvent
 from storagemgr.jobs import runner

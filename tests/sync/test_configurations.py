@@ -7,7 +7,8 @@ import pytest
 from django.utils import timezone
 from sync_tools import pool_row
 
-from pools import history, sync
+from pools import sync
+from pools.configuration import history
 from pools.models import Pool, PoolConfiguration
 from storagemgr.virt import pools as virt_pools
 

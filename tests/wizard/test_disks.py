@@ -1,4 +1,4 @@
-from pools.finding import _of_disk
+from pools.making.finding import _of_disk
 from storagemgr.virt.devices import Disk
 from storagemgr.virt.signatures import examine
 

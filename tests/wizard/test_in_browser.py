@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from stack import Stack, wait_for
 
-from pools import finding
+from pools.making import finding
 from pools.models import NewPool, Pool
 from storagemgr.hosts.models import Host
 from storagemgr.jobs.models import Job

@@ -10,7 +10,7 @@ from django.utils import timezone
 from sync_tools import Virsh, define_and_start, forget_pool, host_of, read_host
 from wizard_tools import words
 
-from pools import history
+from pools.configuration import history
 from pools.models import NewPool, Pool, PoolDraft
 from storagemgr.access.models import AuditEvent
 from storagemgr.jobs.models import Job

@@ -7,8 +7,8 @@ import pytest
 from django.utils import timezone
 from sync_tools import forget_pool
 
+from pools.making.overwriting import why_in_use
 from pools.models import NewPool
-from pools.overwriting import why_in_use
 from storagemgr.virt import pools as virt_pools
 from storagemgr.virt.connection import connect
 from volumes.models import DiskUse

@@ -7,8 +7,8 @@ from django.urls import reverse
 from django.utils import timezone
 from wizard_tools import words
 
+from pools.making.plans import fingerprint
 from pools.models import NewPool
-from pools.plans import fingerprint
 from storagemgr.jobs.models import Job
 
 pytestmark = pytest.mark.django_db

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 from wizard_tools import words
 
-from pools import creation, undoing
+from pools.making import creation, undoing
+from pools.making.plans import plan_of, steps_of
 from pools.models import NewPool, Pool
-from pools.plans import plan_of, steps_of
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import Run
 from storagemgr.virt import pool_xml

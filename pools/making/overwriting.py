@@ -10,7 +10,7 @@ from lxml import etree
 
 from pools import devices
 from pools.devices import Contents, some
-from pools.limits import limited
+from pools.making.limits import limited
 from pools.models import NewPool, Pool
 from storagemgr.jobs.operations import OperationFailed, Run
 from storagemgr.virt import domains

@@ -8,7 +8,9 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils.timezone import localtime
 
-from pools import config_draft, history, sync
+from pools import sync
+from pools.configuration import draft as config_draft
+from pools.configuration import history
 from pools.models import Pool, PoolConfiguration
 from pools.operations import STOP, check, find, once_it_answers, read_again, running_vms, unreachable
 from storagemgr.access.objects import may

@@ -9,7 +9,7 @@ from django import forms
 from django.conf import settings
 from django.http import QueryDict
 
-from pools import history
+from pools.configuration import history
 from pools.forms import PoolFieldsForm, field_form
 from pools.models import Pool, PoolConfiguration
 from storagemgr.jobs import sealed

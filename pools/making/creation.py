@@ -11,10 +11,11 @@ from django.conf import settings
 from django.urls import reverse
 from django.utils import timezone
 
-from pools import history, overwriting, sync
-from pools.limits import limited
-from pools.models import NewPool, Pool, PoolDraft
-from pools.plans import (
+from pools import sync
+from pools.configuration import history
+from pools.making import overwriting
+from pools.making.limits import limited
+from pools.making.plans import (
     MADE,
     MADE_DIRECTORY,
     ON_A_DIRECTORY,
@@ -26,6 +27,7 @@ from pools.plans import (
     steps_of,
     virsh_lines,
 )
+from pools.models import NewPool, Pool, PoolDraft
 from storagemgr.jobs import sealed
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import (

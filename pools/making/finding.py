@@ -9,8 +9,8 @@ from typing import Any
 from django import forms
 from django.utils import timezone
 
-from pools.creation import find
-from pools.limits import limited
+from pools.making.creation import find
+from pools.making.limits import limited
 from pools.models import NewPool
 from storagemgr.jobs.operations import Operation, OperationForm, Run, Step, register
 from storagemgr.virt import devices, discovery

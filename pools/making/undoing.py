@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from pools.creation import START_S, find
-from pools.limits import limited
+from pools.making.creation import START_S, find
+from pools.making.limits import limited
+from pools.making.plans import MADE, MADE_DIRECTORY, ON_A_DIRECTORY
 from pools.models import NewPool, Pool
 from pools.operations import running_vms
-from pools.plans import MADE, MADE_DIRECTORY, ON_A_DIRECTORY
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import Danger, Finding, Operation, Run, Step, register
 from storagemgr.virt import pool_xml, secrets

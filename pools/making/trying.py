@@ -10,11 +10,11 @@ from typing import Any
 
 from django.utils import timezone
 
-from pools.creation import DraftForm, find, look_name
-from pools.finding import unanswering
-from pools.limits import limited
+from pools.making.creation import DraftForm, find, look_name
+from pools.making.finding import unanswering
+from pools.making.limits import limited
+from pools.making.plans import fingerprint
 from pools.models import Look, NewPool
-from pools.plans import fingerprint
 from storagemgr.jobs import sealed
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import Finding, Operation, Run, Step, register

@@ -11,8 +11,16 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from pools import config_draft, history
-from pools.configure import CONFIGURE, Change, ConfigureForm, changed_since, may_make_it_so, why_no_change
+from pools.configuration import draft as config_draft
+from pools.configuration import history
+from pools.configuration.operation import (
+    CONFIGURE,
+    Change,
+    ConfigureForm,
+    changed_since,
+    may_make_it_so,
+    why_no_change,
+)
 from pools.models import Pool, PoolConfiguration
 from pools.views import heading_of
 from storagemgr.access.objects import may, visible_or_404, who_may
