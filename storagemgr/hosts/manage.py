@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import models, transaction
 from django.http import HttpRequest, HttpResponse
@@ -237,6 +238,7 @@ def remove(request: HttpRequest, pk: int) -> HttpResponse:
             return render(request, "hosts/remove.html", context | {"off": off}, status=409)
         _record(request, "host.remove", audit.Outcome.DONE, host, uri=host.uri, rows=goes)
         host.delete()
+    messages.success(request, f"{printable(host.name)} was removed here. Nothing changed on the host itself.")
     return _see(reverse("hosts:list"))
 
 

@@ -179,6 +179,7 @@ def test_a_host_is_removed_with_its_rows_and_the_record_stays(ada, host, make_po
     assert wrong.status_code == 422
     assert "Upper and lower case count" in text_of(wrong)
     assert ada.post(f"/hosts/{host.pk}/remove/", {"typed_name": host.name}).url == "/hosts/"
+    assert f"{host.name} was removed here." in text_of(ada.get("/hosts/"))
     assert list(Host.objects.values_list("name", flat=True)) == ["kvm2"]
     assert other.__class__.objects.get() == other
     assert not Job.objects.exists()

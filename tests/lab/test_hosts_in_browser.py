@@ -76,7 +76,7 @@ def test_a_host_is_added_confirmed_tested_read_and_removed(page: Page, guest: Gu
     page.goto(f"/hosts/{Host.objects.get().pk}/remove/")
     page.get_by_label("Type the name of the host").fill("lab2")
     page.get_by_role("button", name="Remove the host").click()
-    expect(page.get_by_text("No host to see")).to_be_visible()
+    expect(page.get_by_text("No host yet")).to_be_visible()
     assert "web" in guest.run("virsh pool-list --name")
     done = AuditEvent.objects.filter(outcome="done").order_by("id").values_list("action", flat=True)
     assert list(done) == ["host.add", "host.confirm_key", "host.test", "host.remove"]
