@@ -169,7 +169,7 @@ def _undefine_effects(pool: Pool) -> list[str]:
         effects.append(f"VMs that have a disk here by its path keep it as it is: {some(others)}.")
     if _secret_of(pool.xml):
         effects.append("The password that was put on the host for this pool is removed there.")
-    effects.append("To have it back, it is to be defined again; its XML stands on its page until then.")
+    effects.append("To have it back, define it again; copy its XML from its page before.")
     return effects
 
 
