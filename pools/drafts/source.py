@@ -215,8 +215,6 @@ def _page(
             sorted({name for result in results for name in result.values if name != "format"})
         ),
         "is_typed": _has_typed(wizard) and not any(result.is_chosen for result in results),
-        "is_open": bool(wizard.kept),
-        "takes_password": "auth_password" in form.fields,
         "unseen": devices.UNSEEN if wizard.draft.type in ("fs", "disk") else "",
         "what": finding.what_is_found(wizard.draft.type, answered[0].result["asked"] if answered else {}),
         "is_wide": not was_asked or bool(form.errors),
