@@ -199,6 +199,7 @@ class Known(NamedTuple):
     host__name: str
     host__state: str
     type: str
+    source: str
     state: str
     capacity: int
     allocation: int
@@ -210,6 +211,10 @@ class Known(NamedTuple):
     needs_attention: bool
 
 
+# The source of these lies on a server and is the same storage for every host that names it so.
+SHARED = ("netfs", "gluster", "vstorage")
+
+
 @dataclass
 class FleetSpace:
     """The sum over pools whose numbers can be added up. Not summed by the database: bytes outgrow its integers."""
@@ -218,6 +223,7 @@ class FleetSpace:
     hosts: set[int] = field(default_factory=set)
     left_out: set[str] = field(default_factory=set)
     summed: list[Known] = field(default_factory=list)
+    shared: set[tuple[str, str]] = field(default_factory=set)
 
     def add(self, pool: Known) -> None:
         self.pools += 1
@@ -231,8 +237,12 @@ class FleetSpace:
             self.left_out.add("Ceph (raw)")
         elif numbers == "none" or not pool.capacity:
             self.left_out.add("pools without a size")
+        elif (pool.type, pool.source) in self.shared:
+            self.left_out.add("what another pool shows already")
         else:
             self.summed.append(pool)
+            if pool.type in SHARED and pool.source:
+                self.shared.add((pool.type, pool.source))
 
     @cached_property
     def total(self) -> Space:

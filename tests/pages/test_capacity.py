@@ -118,3 +118,17 @@ def test_directories_that_may_lie_on_one_file_system_are_counted_with_a_word(mak
     for pool in known_of(Pool.objects.all()):
         fleet.add(pool)
     assert fleet.maybe_shared == 2
+
+
+@pytest.mark.django_db
+def test_one_export_that_several_hosts_mount_is_counted_once(make_host, make_pool):
+    one, two = make_host("kvm1"), make_host("kvm2")
+    for host in (one, two):
+        make_pool(f"vms-{host}", host, type="netfs", source="nas1:/export/vms")
+        make_pool(f"local-{host}", host, type="logical", source="vg0")
+    make_pool("iso", two, type="netfs", source="nas1:/export/iso")
+    fleet = FleetSpace()
+    for pool in known_of(Pool.objects.all()):
+        fleet.add(pool)
+    assert fleet.total.capacity == 4 * 100 * GIB
+    assert fleet.left_out_words == "what another pool shows already"
