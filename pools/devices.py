@@ -17,7 +17,7 @@ from storagemgr.templatetags.storage import moment_long, size
 
 # Whose devices can be overwritten. Of a ZFS pool libvirt only makes what is not there.
 ON_DEVICES = ("fs", "disk", "logical")
-_WITH_DEVICES = (*ON_DEVICES, "zfs")
+WITH_DEVICES = (*ON_DEVICES, "zfs")
 _IN_DIRECTORY = ("dir", "fs", "netfs", "vstorage", "logical", "zfs")
 FRESH = timedelta(minutes=15)
 NAMED = 5
@@ -136,10 +136,10 @@ def pools_on_devices(pool: Pool) -> list[Pool]:
 
 
 def pools_among(others: QuerySet[Pool], names: set[str], groups: set[str]) -> list[Pool]:
-    return [other for other in others.filter(type__in=_WITH_DEVICES) if _is_on(other, names, groups)]
+    return [other for other in others.filter(type__in=WITH_DEVICES) if is_on_device(other, names, groups)]
 
 
-def _is_on(other: Pool, names: set[str], groups: set[str]) -> bool:
+def is_on_device(other: Pool, names: set[str], groups: set[str]) -> bool:
     if other.type == "logical" and (source_of(other, "name") or other.name) in groups:
         return True
     return any(is_of(theirs, name) or is_of(name, theirs) for theirs in devices_of(other) for name in names)
@@ -187,7 +187,7 @@ def vms_of(pool: Pool, **having: Any) -> list[str]:
 
 def vms_among(pool: Pool, uses: Iterable[Any]) -> list[str]:
     """The same of what libvirt says now (virt.domains.DiskUse), on the devices too."""
-    places, names = tuple(places_of(pool)) or ("\0",), names_of(pool) if pool.type in _WITH_DEVICES else set()
+    places, names = tuple(places_of(pool)) or ("\0",), names_of(pool) if pool.type in WITH_DEVICES else set()
     paths = set(pool.volumes.values_list("path", flat=True)) - {""}
     found = {
         use.domain_name
@@ -209,7 +209,7 @@ def built_on(pool: Pool) -> int:
         found.update(
             _others(pool).filter(volumes__backing_path__startswith=place).values_list("pk", flat=True)
         )
-    for other in _others(pool).filter(type__in=_WITH_DEVICES):
+    for other in _others(pool).filter(type__in=WITH_DEVICES):
         devices = devices_of(other)
         if any(path.startswith(places) for path in devices if places) or (
             devices and pool.volumes.filter(path__in=devices).exists()

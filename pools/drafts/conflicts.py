@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib.auth.models import User
 
+from pools.devices import WITH_DEVICES, is_on_device
 from pools.models import Pool
 from storagemgr.hosts.models import Host
 from storagemgr.virt import pool_xml
@@ -83,6 +84,13 @@ class Taken:
     def source(self, pool_type: str, values: Mapping[str, Any]) -> list[Holder]:
         wanted = source_keys(pool_type, values)
         return self._holders(row for row in self.rows if self.keys[row.pk] & wanted)
+
+    def device(self, names: Iterable[str], groups: Iterable[str]) -> list[Holder]:
+        """Who has the device of these names, a part of it, or one of these LVM groups, which are on it."""
+        known, on_it = set(names), set(groups)
+        return self._holders(
+            row for row in self.rows if row.type in WITH_DEVICES and is_on_device(row, known, on_it)
+        )
 
     def directory(self, path: str) -> list[Holder]:
         """Pools may share /dev and what is below it: that is where devices are looked for."""

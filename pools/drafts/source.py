@@ -1,5 +1,6 @@
 """The step Source: what the pool is made of, found by the hosts or typed."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,6 +61,7 @@ class Result:
 def results_of(wizard: Wizard, asked: list[Asked], taken: Taken) -> list[Result]:
     """What the hosts that have answered found, each thing once, the free ones first."""
     found: dict[str, Result] = {}
+    names: dict[str, tuple[Iterable[str], Iterable[str]]] = {}
     answered = [answer for answer in asked if _is_about(answer, wizard)]
     for answer in answered:
         for row in answer.result["sources"]:
@@ -67,11 +69,14 @@ def results_of(wizard: Wizard, asked: list[Asked], taken: Taken) -> list[Result]
             more = {name: row.get(name) for name in ("size", "free")}
             said = {name: row.get(name, "") for name in ("holds", "link")}
             result = found.setdefault(row["key"], Result(**known, **more, **said))
+            names[row["key"]] = (row.get("names") or (), row.get("groups") or ())
             if answer.new.host.name not in result.hosts:
                 result.hosts.append(answer.new.host.name)
     for result in found.values():
         result.missing = [a.new.host.name for a in answered if a.new.host.name not in result.hosts]
         result.holders = taken.source(wizard.draft.type, result.values)
+        others = taken.device(*names[result.key])
+        result.holders += [holder for holder in others if holder not in result.holders]
         held_on = {holder.host.name for holder in result.holders}
         result.is_off = bool(held_on) and held_on >= set(result.hosts)
         result.is_chosen = not result.is_off and _fits(result.values, wizard.values)

@@ -17,6 +17,7 @@ from storagemgr.virt import devices, discovery
 from storagemgr.virt.connection import Connection
 from storagemgr.virt.pool_fields import fields_of
 from storagemgr.virt.pool_types import pool_type
+from storagemgr.virt.signatures import Finding
 
 FIND_S, DISKS_S = 20.0, 45.0
 FOUND_LIMIT = 1000  # a page with more takes seconds; what is not among them can be typed
@@ -118,9 +119,16 @@ def _of_disk(disk: devices.Disk, kind: str) -> Iterator[dict[str, Any]]:
     elif parts:
         says = f"{len(parts)} partition{'' if len(parts) == 1 else 's'}"
     path = disk.stable_path or disk.path
-    values = {"device": path}
     yield found(
-        values, disk.path, what, size=disk.size, holds=says, free=free, link=path if path != disk.path else ""
+        {"device": path},
+        disk.path,
+        what,
+        size=disk.size,
+        holds=says,
+        free=free,
+        link=path if path != disk.path else "",
+        names=[disk.path, *disk.links],
+        groups=_groups_on(disk.finding, *(part.finding for part in parts)),
     )
     for part in parts if kind == "fs" else ():
         holds = part.finding.text if part.finding else "could not be read"
@@ -132,7 +140,15 @@ def _of_disk(disk: devices.Disk, kind: str) -> Iterator[dict[str, Any]]:
             size=part.size,
             holds=holds,
             free=blank,
+            names=[part.path],
+            groups=_groups_on(part.finding),
         )
+
+
+def _groups_on(*findings: Finding | None) -> list[str]:
+    """The LVM groups whose members these are."""
+    seen = [signature for finding in findings if finding for signature in finding.signatures]
+    return [signature.label for signature in seen if signature.name == "lvm2" and signature.label]
 
 
 FIND = register(

@@ -157,3 +157,27 @@ def test_iscsi_direct_is_not_searched_and_says_why(maker, host):
     assert "Ask for its targets" not in page
     making.post("source", find="1", source_host="nas1")
     assert not Job.objects.exists()
+
+
+def test_a_disk_that_a_pool_has_by_another_name_is_not_free(maker, host, make_pool):
+    vg = pool_xml.build("logical", "vg0", str(uuid.uuid4()), {"source_name": "vg0"})
+    files = pool_xml.build(
+        "fs", "files", str(uuid.uuid4()), {"device": "/dev/sdc1", "target_path": "/srv/files"}
+    )
+    make_pool("vg0", type="logical", xml=vg)
+    make_pool("files", type="fs", xml=files)
+    making = maker(host)
+    making.send("type", type="disk")
+    by_path = "/dev/disk/by-path/pci-0000:00:1f.2-ata-"
+    rows = [
+        finding.found({"device": f"{by_path}1"}, "/dev/sdb", "", names=["/dev/sdb"], groups=["vg0"]),
+        finding.found(
+            {"device": f"{by_path}2"}, "/dev/sdc", "", names=["/dev/sdc", f"{by_path}2"], groups=[]
+        ),
+        finding.found({"device": f"{by_path}3"}, "/dev/sdd", "", names=["/dev/sdd"], groups=["vg1"]),
+    ]
+    finds(making.news[0], *rows, type_="disk")
+    said = words(making.get("source"))
+    assert "Already the pool vg0" in said
+    assert "Already the pool files" in said
+    assert said.count("Already the pool") == 2
