@@ -58,7 +58,7 @@ def read_words(path: Path) -> list[str]:
 
 
 def pids_in(path: Path) -> list[int]:
-    return [int(word) for word in wait_for(lambda: read_words(path), 5)]
+    return [int(word) for word in wait_for(lambda: read_words(path), 20)]
 
 
 def is_alive(pid: int) -> bool:
@@ -88,16 +88,16 @@ def test_a_signal_ends_everything_even_what_does_not_listen(
     pids = pids_in(tmp_path / "deaf") + pids_in(tmp_path / "base")
     assert all(is_alive(pid) for pid in pids)
     supervisor.send_signal(number)
-    assert supervisor.wait(5) == 0
+    assert supervisor.wait(20) == 0
     assert [pid for pid in pids if is_alive(pid)] == []
 
 
 def test_what_backs_the_others_ends_last(supervise: Supervise, tmp_path: Path) -> None:
     note = "trap 'echo {0} >> {1}/ended; exit' TERM; touch {1}/{0}; while :; do sleep 0.05; done"
     supervisor = supervise(base=note.format("base", tmp_path), user=note.format("user", tmp_path))
-    wait_for(lambda: (tmp_path / "base").exists() and (tmp_path / "user").exists(), 5)
+    wait_for(lambda: (tmp_path / "base").exists() and (tmp_path / "user").exists(), 20)
     supervisor.terminate()
-    supervisor.wait(5)
+    supervisor.wait(20)
     assert (tmp_path / "ended").read_text().split() == ["user", "base"]
 
 
@@ -115,15 +115,15 @@ def test_a_killed_supervisor_takes_its_services_along(supervise: Supervise, tmp_
     supervisor = supervise(steady=f"echo $$ > {tmp_path}/pid; exec sleep 600")
     [pid] = pids_in(tmp_path / "pid")
     supervisor.kill()
-    supervisor.wait(5)
-    wait_for(lambda: not is_alive(pid), 5)
+    supervisor.wait(20)
+    wait_for(lambda: not is_alive(pid), 20)
 
 
 def test_children_of_a_killed_service_do_not_outlive_it(supervise: Supervise, tmp_path: Path) -> None:
     supervise(parent=f"sleep 600 & echo $$ $! > {tmp_path}/pids; wait")
     leader, child = pids_in(tmp_path / "pids")
     os.kill(leader, signal.SIGKILL)
-    wait_for(lambda: not is_alive(child), 5)
+    wait_for(lambda: not is_alive(child), 20)
     wait_for(lambda: "parent ended (SIGKILL)" in (tmp_path / "log").read_text(), 2)
 
 
@@ -132,16 +132,16 @@ def test_a_task_runs_once_and_a_held_service_starts_when_it_is_needed(
 ) -> None:
     (tmp_path / "held").touch()
     supervise(once=f"echo x >> {tmp_path}/once; exit 4", held=f"touch {tmp_path}/started; exec sleep 600")
-    wait_for(lambda: "ready" in (tmp_path / "log").read_text(), 5)
+    wait_for(lambda: "ready" in (tmp_path / "log").read_text(), 20)
     assert not (tmp_path / "started").exists()
     (tmp_path / "held").unlink()
-    wait_for((tmp_path / "started").exists, 5)
+    wait_for((tmp_path / "started").exists, 20)
     assert (tmp_path / "once").read_text() == "x\n"
     assert "once failed (exit code 4)" in (tmp_path / "log").read_text()
 
 
 def test_output_is_prefixed_and_cannot_write_to_the_terminal(supervise: Supervise, tmp_path: Path) -> None:
     supervise(loud=r"printf 'one\r\n\033]0;title\007\xff two'; exec sleep 0.2")
-    log = wait_for(lambda: "two" in (text := (tmp_path / "log").read_text()) and text, 5)
+    log = wait_for(lambda: "two" in (text := (tmp_path / "log").read_text()) and text, 20)
     lines = [line.split(" ", 1)[1] for line in log.splitlines() if line.split()[1] == "loud"]
     assert lines == ["loud  | one", "loud  | \ufffd]0;title\ufffd\ufffd two"]

@@ -115,7 +115,7 @@ def test_an_edit_that_changes_nothing_changes_nothing(name):
     assert pool_xml.same(xml, after)
 
 
-@pytest.mark.parametrize(("xml", "field"), fields_to_change())
+@pytest.mark.parametrize(("xml", "field"), list(fields_to_change()))
 def test_a_changed_field_changes_its_place_only(xml, field):
     values = pool_xml.values_of(xml)
     new = other(field, values[field.name])
@@ -129,7 +129,7 @@ def test_a_changed_field_changes_its_place_only(xml, field):
     assert not pool_xml.same(xml, after) or now == values
 
 
-@pytest.mark.parametrize(("xml", "field"), fields_to_change())
+@pytest.mark.parametrize(("xml", "field"), list(fields_to_change()))
 def test_a_removed_field_takes_its_element_only(xml, field):
     values = pool_xml.values_of(xml)
     after = pool_xml.edited(xml, values | {field.name: [] if field.kind == "lines" else ""})
@@ -140,7 +140,7 @@ def test_a_removed_field_takes_its_element_only(xml, field):
         assert canonical(after) == canonical(xml)
 
 
-@pytest.mark.parametrize(("xml", "field"), fields_to_change())
+@pytest.mark.parametrize(("xml", "field"), list(fields_to_change()))
 def test_a_change_taken_back_leaves_the_document_as_it_was(xml, field):
     """Where the field had a value: a first value may come with elements around it."""
     values = pool_xml.values_of(xml)
