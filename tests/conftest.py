@@ -16,20 +16,26 @@ GIB = 1024**3
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parts = ["all", "quick", "slow", "lab"]
     parser.addoption(
-        "--lab", choices=["with", "without", "only"], default="with", help="tests on the lab's hosts"
+        "--part", choices=parts, default="all", help="slow: browser and chaos; lab: on its hosts"
     )
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if (wanted := config.getoption("--lab")) == "with":
+    if (wanted := config.getoption("--part")) == "all":
         return
     parts: dict[bool, list[pytest.Item]] = {True: [], False: []}
     for item in items:
-        parts[item.get_closest_marker("lab") is not None].append(item)
-    items[:] = parts[wanted == "only"]
-    config.hook.pytest_deselected(items=parts[wanted != "only"])
+        parts[_part_of(item) == wanted].append(item)
+    items[:] = parts[True]
+    config.hook.pytest_deselected(items=parts[False])
+
+
+def _part_of(item: pytest.Item) -> str:
+    marks = {mark.name for mark in item.iter_markers()}
+    return "lab" if "lab" in marks else "slow" if marks & {"browser", "chaos"} else "quick"
 
 
 @pytest.fixture(scope="module")

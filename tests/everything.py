@@ -1,7 +1,7 @@
-"""Every test, in two halves: `python tests/everything.py [pytest's arguments]`.
+"""Every test: `python tests/everything.py [pytest's arguments]`.
 
-First those that want this machine for themselves: they count, kill and drive browsers. Then those on the lab's
-hosts, which mostly wait, and beside them the quick ones once more on PostgreSQL.
+First those on the lab's hosts, which mostly wait, and beside them the quick ones, on SQLite and on PostgreSQL. Then
+those that want the machine for themselves, because they drive browsers and kill processes.
 """
 
 import subprocess
@@ -15,20 +15,22 @@ ON_POSTGRESQL = [sys.executable, str(Path(__file__).with_name("on_postgresql.py"
 
 
 def main(arguments: list[str]) -> int:
-    failed = run([*PYTEST, "--lab=without", *arguments])
+    failed = False
     with tempfile.TemporaryFile() as said:
-        beside = subprocess.Popen([*ON_POSTGRESQL, *arguments], stdout=said, stderr=subprocess.STDOUT)
+        command = [*PYTEST, "--part=lab", "-p", "no:cacheprovider", *arguments]
+        lab = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
         try:
-            failed |= run([*PYTEST, "--lab=only", *arguments])
+            failed |= run([*PYTEST, "--part=quick", *arguments])
+            failed |= run([*ON_POSTGRESQL, *arguments])
         finally:
-            failed |= beside.wait() != 0
+            failed |= lab.wait() not in (0, NO_TEST_SELECTED)
             said.seek(0)
-            sys.stdout.write(f"On PostgreSQL:\n{said.read().decode(errors='replace')}")
-    return int(failed)
+            print(said.read().decode(errors="replace"))
+    return int(failed | run([*PYTEST, "--part=slow", *arguments]))
 
 
 def run(command: list[str]) -> bool:
-    """Whether it failed. Arguments that select no test of this half are no failure."""
+    """Whether it failed. Arguments that select no test of this part are no failure."""
     sys.stdout.flush()
     return subprocess.run(command).returncode not in (0, NO_TEST_SELECTED)
 

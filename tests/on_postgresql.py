@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-QUICK = "not browser and not chaos and not lab"
-
 
 def programs() -> Path:
     """Debian keeps the server's programs out of everybody's PATH, one folder a version."""
@@ -46,7 +44,7 @@ def private_postgresql() -> Iterator[str]:
 
 def main() -> int:
     with private_postgresql() as url:
-        words = [sys.executable, "-m", "pytest", *sys.argv[1:], "-m", QUICK, "-p", "no:cacheprovider"]
+        words = [sys.executable, "-m", "pytest", "--part=quick", "-p", "no:cacheprovider", *sys.argv[1:]]
         return subprocess.run(words, env=os.environ | {"DATABASE_URL": url}).returncode
 
 
