@@ -16,10 +16,9 @@ GIB = 1024**3
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parts = ["all", "quick", "slow", "lab"]
-    parser.addoption(
-        "--part", choices=parts, default="all", help="slow: browser and chaos; lab: on its hosts"
-    )
+    parts = ["all", "quick", "slow", "hosts", "product"]
+    words = "slow: browser and chaos; on the lab's hosts: hosts, and product, which is all of it in a browser"
+    parser.addoption("--part", choices=parts, default="all", help=words)
 
 
 @pytest.hookimpl(trylast=True)
@@ -35,7 +34,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _part_of(item: pytest.Item) -> str:
     marks = {mark.name for mark in item.iter_markers()}
-    return "lab" if "lab" in marks else "slow" if marks & {"browser", "chaos"} else "quick"
+    if "lab" in marks:
+        return "product" if "product" in getattr(item, "fixturenames", ()) else "hosts"
+    return "slow" if marks & {"browser", "chaos"} else "quick"
 
 
 @pytest.fixture(scope="module")
