@@ -126,8 +126,10 @@ def end(job: Job, state: State, *, code: str = "", text: str = "", **fields: Any
     if not move(job, from_state=from_state, to_state=state, error_code=code, error_text=text, **fields):
         return
     job.log("done" if state == State.SUCCEEDED else f"failed: {code} {text}".rstrip())
-    if job.is_scheduled and state == State.SUCCEEDED:
-        return
+    if state == State.SUCCEEDED:
+        _forget_failures(job)
+        if job.is_scheduled:
+            return
     operation = REGISTRY.get(job.operation)
     audit.record(
         job.operation,
@@ -141,6 +143,13 @@ def end(job: Job, state: State, *, code: str = "", text: str = "", **fields: Any
         job_id=job.pk,
         details={"code": code} if code else {},
     )
+
+
+def _forget_failures(job: Job) -> None:
+    """What failed before and went well now needs no notice any more."""
+    same = {name: getattr(job, name) for name in ("operation", "host_id", "pool_uuid", "volume_name")}
+    failed = Job.objects.filter(**same, state=State.FAILED, id__lt=job.pk, acknowledged_at=None)
+    failed.update(acknowledged_at=timezone.now())
 
 
 def _interrupt(job: Job, detail: str) -> None:

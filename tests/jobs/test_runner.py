@@ -102,3 +102,22 @@ def test_a_step_with_a_long_title_fits_into_its_column(ask, pool, monkeypatch):
     job.refresh_from_db()
     assert (job.state, job.step) == ("succeeded", title[:255])
     assert job.lines.filter(text=title).exists()
+
+
+def test_what_went_well_at_last_takes_the_notice_of_its_failure_away(ask, pool, make_pool):
+    failed, elsewhere = ask("pool.refresh", pool), ask("pool.refresh", make_pool("other"))
+    Job.objects.update(state="failed", error_code="no_space")
+    again = ask("pool.refresh", pool)
+    Job.objects.filter(pk=again.pk).update(state="running")
+    again.refresh_from_db()
+    runner.end(again, Job.State.FAILED, code="io_error")
+    failed.refresh_from_db()
+    assert failed.acknowledged_at is None
+    last = ask("pool.refresh", pool)
+    Job.objects.filter(pk=last.pk).update(state="running")
+    last.refresh_from_db()
+    runner.end(last, Job.State.SUCCEEDED)
+    seen = Job.objects.exclude(acknowledged_at=None)
+    assert set(seen) == {failed, again}
+    elsewhere.refresh_from_db()
+    assert elsewhere.acknowledged_at is None
