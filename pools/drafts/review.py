@@ -236,6 +236,7 @@ def result(request: HttpRequest, wizard: Wizard) -> HttpResponse:
     outcomes = outcomes_of(request, wizard)
     context = {
         "outcomes": outcomes,
+        "source_url": wizard.url("source"),
         "is_working": any(one.row and one.row.job.is_active for one in outcomes),
         "made": [one for one in outcomes if MADE in one.new.done],
         "failed": [one for one in outcomes if one.row and one.row.job.state == Job.State.FAILED],
