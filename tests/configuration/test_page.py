@@ -212,7 +212,7 @@ def test_the_confirmed_change_is_a_job(as_manager, manager, make_configured, nfs
     assert as_manager.post(action, sent).url == response.url
     assert Job.objects.count() == 1
     asked = text_of(as_manager.get(job.get_absolute_url()))
-    assert "Stop and start the pool now, so that it takes effect False" in asked
+    assert "Stop and start the pool now, so that it takes effect no" in asked
 
 
 @pytest.mark.parametrize("xml", ["", "<pool", "<pool type='dir'><name>x</name></pool>"])

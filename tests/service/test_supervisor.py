@@ -12,10 +12,11 @@ from django.conf import settings
 from stack import wait_for
 
 SCRIPT = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from storagemgr import service
 service.GRACE_S = 1
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the test may run under nohup
 held = Path(sys.argv[1])
 begin = time.monotonic()
 services = [service.Service(name, ["bash", "-c", script], once=name == "once", backs_others=name == "base",
