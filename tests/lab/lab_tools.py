@@ -163,10 +163,13 @@ class Product:
         return plain(self.page.locator("section[aria-labelledby=progress]").inner_text())
 
     def everything_kept(self) -> str:
-        """The bytes of the database and of the logs."""
+        """The bytes of the database and of the logs.
+
+        Read by another process: to close the file in this one would end the locks that SQLite has on it.
+        """
         database = Path(connection.settings_dict["NAME"])
         files = [*database.parent.glob(f"{database.name}*"), *self.stack.directory.glob("*.log")]
-        return "".join(path.read_bytes().decode("latin-1") for path in files)
+        return subprocess.run(["cat", *files], capture_output=True, check=True).stdout.decode("latin-1")
 
     def new_pool(self, *guests: Guest, type: str) -> "Making":
         return Making(self, guests, type)
