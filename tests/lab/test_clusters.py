@@ -1,6 +1,17 @@
 """Pools on a Ceph, a Gluster and a Samba of one node, made and ended in a browser."""
 
+import pytest
+
 MIB = 1024**2
+
+
+@pytest.fixture(scope="module", autouse=True)
+def services_end(product):
+    """Else the tests after these find what they offer."""
+    yield
+    product.lab.one.run(
+        "gluster --mode=script volume stop lab_volume force; systemctl stop glusterd smbd", check=False
+    )
 
 
 def secrets(product, guest):
