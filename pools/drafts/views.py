@@ -19,6 +19,7 @@ from pools.drafts.steps import (
     rows_for,
     wizard_of,
 )
+from pools.making.undoing import UNDO
 from pools.models import NewPool, PoolDraft
 from storagemgr.access import audit
 from storagemgr.access.objects import visible_or_404
@@ -123,12 +124,13 @@ def discard(request: HttpRequest, pk: int) -> HttpResponse:
 def operate_new(request: HttpRequest, pk: int, slug: str) -> HttpResponse:
     """The page of one operation on one host: to ask again for what failed there, or to undo it.
 
-    A draft is its owner's; what was begun on the host is for all who see the host.
+    A draft is its owner's; what was begun on the host can be undone by others too.
     """
     new = visible_or_404(request, NewPool.objects.select_related("host", "draft"), pk=pk)
     is_mine = new.draft is not None and new.draft.owner_id == request.user.pk
     operation = by_slug("pool", slug)
-    if operation is None or not (is_mine or new.done):
+    # A colleague may clean up, not go on with the owner's values and password.
+    if operation is None or not (is_mine or (new.done and operation is UNDO)):
         raise Http404
     back = reverse("pools:draft", args=[new.draft_id]) if is_mine else reverse("pools:fleet")
     return operate(request, operation, new, cancel_url=back)

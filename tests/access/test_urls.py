@@ -197,6 +197,8 @@ def test_an_operation_by_role(client, things, name):
     for user in everyone():
         if kind == "newpool":
             PoolDraft.objects.update(owner=user)
+        if kind == "newpool":
+            PoolDraft.objects.update(owner=user)
         client.force_login(user)
         get, post = client.get(url), client.post(url, {"key": str(uuid.uuid4())})
         if user.username in ("nobody", "stranger"):

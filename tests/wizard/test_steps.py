@@ -360,3 +360,16 @@ def test_what_can_not_be_kept_is_not(maker, host, typed):
     assert making.post("options", **OPTIONS, **wrong).status_code == 422
     assert typed not in str(making.draft.values)
     assert "\\x00" not in str(making.draft.values)
+
+
+def test_a_colleague_undoes_what_was_begun_and_does_not_go_on_with_it(client, maker, host, make_user):
+    making = maker(host)
+    making.to_review("dir", "files", {"target_path": "/srv/files"})
+    new = making.news[0]
+    NewPool.objects.filter(pk=new.pk).update(done=["define"])
+    client.force_login(make_user("colleague", "manager"))
+    statuses = [
+        client.get(reverse(f"pools:{slug}", args=[new.pk])).status_code for slug in ("create", "test")
+    ]
+    assert statuses == [404, 404]
+    assert client.get(reverse("pools:undo-creation", args=[new.pk])).status_code == 200
