@@ -6,36 +6,8 @@ seen from here.
 
 from pathlib import PurePosixPath
 
-REFUSED = (
-    *(
-        "/",
-        "/bin",
-        "/boot",
-        "/dev",
-        "/etc",
-        "/lib",
-        "/lib32",
-        "/lib64",
-        "/libx32",
-        "/proc",
-        "/root",
-        "/run",
-        "/sbin",
-    ),
-    *(
-        "/sys",
-        "/usr",
-        "/var",
-        "/var/cache",
-        "/var/lib",
-        "/var/log",
-        "/var/run",
-        "/var/spool",
-        "/home",
-        "/tmp",  # noqa: S108 a path that is refused
-    ),
-    *("/var/lib/libvirt", "/opt", "/srv", "/mnt", "/media"),
-)
+# Below these a pool may have a directory of its own.
+REFUSED = tuple("/ /home /media /mnt /opt /srv /tmp /var /var/cache /var/lib /var/lib/libvirt".split())  # noqa: SIM905
 # Nothing below these either.
 REFUSED_TREES = (
     *(
