@@ -3,6 +3,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.models import Group
 from django.db import models
 from django.urls import reverse
 from django.utils import timezone
@@ -94,6 +95,48 @@ class Pool(models.Model):
     @property
     def used_percent(self) -> int:
         return min(100, self.allocation * 100 // self.capacity) if self.capacity else 0
+
+
+class Notes(models.Model):
+    """What people know of a pool or a volume and libvirt does not. By host, UUID and name and not by the row, which
+    goes when a mount is missing for a moment.
+
+    `protected_*`: nobody deletes, wipes or shrinks it before `protected_until`, or ever where that is None.
+    """
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="+")
+    pool_uuid = models.UUIDField()
+    owner = models.ForeignKey(Group, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    note = models.TextField(blank=True)
+    ticket = models.CharField(max_length=200, blank=True)
+    expires_on = models.DateField(null=True, blank=True)
+    protected_because = models.CharField(max_length=400, blank=True)
+    protected_until = models.DateField(null=True, blank=True)
+    protected_by = models.CharField(max_length=150, blank=True)
+    protected_at = models.DateTimeField(null=True)
+
+    class Meta:
+        abstract = True
+
+    @property
+    def is_protected(self) -> bool:
+        over = self.protected_until and self.protected_until < timezone.localdate()
+        return bool(self.protected_at) and not over
+
+    @property
+    def is_expired(self) -> bool:
+        return self.expires_on is not None and self.expires_on < timezone.localdate()
+
+
+class PoolNotes(Notes):
+    pool = models.OneToOneField(Pool, null=True, on_delete=models.SET_NULL, related_name="notes")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["host", "pool_uuid"], name="notes_once_per_pool")]
+        verbose_name_plural = "pool notes"
+
+    def __str__(self) -> str:
+        return f"notes on {self.pool_uuid}"
 
 
 class PoolConfiguration(models.Model):

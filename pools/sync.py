@@ -22,7 +22,7 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from pools.configuration import history
-from pools.models import Pool, PoolConfiguration
+from pools.models import Pool, PoolConfiguration, PoolNotes
 from storagemgr.hosts import calls
 from storagemgr.hosts.models import Host
 from storagemgr.hosts.sync import Reading
@@ -295,8 +295,17 @@ def _create(reading: Reading, statuses: list[PoolStatus]) -> list[Pool]:
     with transaction.atomic():
         # Somebody else may have made the row meanwhile.
         Pool.objects.bulk_create(new, ignore_conflicts=True)
+        _link_notes(reading.host)
         history.record(reading.host.pk, [history.Seen(pool.uuid, pool.xml, pool.is_active) for pool in new])
     return list(Pool.objects.filter(host=reading.host, uuid__in=[pool.uuid for pool in new]).only(*_READ))
+
+
+def _link_notes(host: Host) -> None:
+    """Notes outlive the row of their pool, and belong to it again when it is back under its UUID."""
+    for notes in PoolNotes.objects.filter(host=host, pool=None):
+        pool = Pool.objects.filter(host=host, uuid=notes.pool_uuid).first()
+        if pool is not None:
+            PoolNotes.objects.filter(pk=notes.pk, pool=None).update(pool=pool)
 
 
 def _new(reading: Reading, status: PoolStatus, config: ConfigXml) -> Pool:

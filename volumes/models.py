@@ -1,11 +1,14 @@
+import uuid
 from datetime import datetime
 
 from django.db import models
 from django.urls import reverse
+from django.utils import timezone
 
-from pools.models import Pool
+from pools.models import Notes, Pool
 from storagemgr.access.scopes import ScopedQuerySet
 from storagemgr.hosts.models import Host
+from storagemgr.jobs.models import Job
 
 
 class VolumeQuerySet(ScopedQuerySet):
@@ -34,6 +37,12 @@ class Volume(models.Model):
     encrypted = models.BooleanField(default=False)
     compat = models.CharField(max_length=8, blank=True)
     cluster_size = models.BigIntegerField(null=True)
+    # The same text for the same bytes, seen through whatever pool or host (volumes/sync.py).
+    identity = models.CharField(max_length=32, blank=True)
+    # A link, a socket or the like: seen on this machine only, and never read.
+    is_special = models.BooleanField(db_default=False)
+    # The name that an ISO image bears inside; None: not read yet.
+    label = models.CharField(max_length=32, null=True)  # noqa: DJ001
     seen_at = models.DateTimeField()
     # The daemon died while this was written: it looks whole and may not be. Set by the job that made it.
     unverified_since = models.DateTimeField(null=True)
@@ -50,6 +59,7 @@ class Volume(models.Model):
             models.Index(fields=["pool", "modified"]),
             models.Index(fields=["name"]),
             models.Index(fields=["path"]),
+            models.Index(fields=["identity"]),
             models.Index(fields=["backing_path"]),
             # The few that are: so that counting them reads no others.
             models.Index(
@@ -77,6 +87,114 @@ class Volume(models.Model):
     def used_percent(self) -> int:
         # A block more than the capacity is possible: metadata counts as allocation.
         return min(100, self.allocation * 100 // self.capacity) if self.capacity else 0
+
+
+class VolumeNotes(Notes):
+    """`not_unused_because`: why the review of unused volumes leaves it out. `quarantined_because`: what the inspection
+    of its image found; nobody copies, converts or attaches it from here."""
+
+    volume_name = models.CharField(max_length=255)
+    volume = models.OneToOneField(Volume, null=True, on_delete=models.SET_NULL, related_name="notes")
+    not_unused_because = models.CharField(max_length=400, blank=True)
+    not_unused_by = models.CharField(max_length=150, blank=True)
+    quarantined_because = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["host", "pool_uuid", "volume_name"], name="notes_once_per_volume")
+        ]
+        verbose_name_plural = "volume notes"
+
+    def __str__(self) -> str:
+        return f"notes on {self.volume_name}"
+
+
+class TransferQuerySet(ScopedQuerySet):
+    host_field = "job__host_id"
+    pool_field = "job__pool_uuid"
+
+
+class Transfer(models.Model):
+    """The bytes of an upload or a download, which the transfer process streams. Sizes in bytes.
+
+    `done`: so many bytes from the start are certain to be in the volume (upload) or were sent once (download).
+    `nonce`: what the ticket is signed with; a new one makes older tickets void. `verdict`: why the image was refused.
+    """
+
+    class Direction(models.TextChoices):
+        UP = "up", "Upload"
+        DOWN = "down", "Download"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    job = models.OneToOneField(Job, on_delete=models.CASCADE, related_name="transfer")
+    direction = models.CharField(max_length=8, choices=Direction)
+    nonce = models.UUIDField(default=uuid.uuid4)
+    file_name = models.CharField(max_length=255, blank=True)
+    size = models.BigIntegerField()
+    done = models.BigIntegerField(default=0)
+    is_ready = models.BooleanField(default=False)  # the volume is there: bytes may come
+    sha256_wanted = models.CharField(max_length=64, blank=True)
+    sha256 = models.CharField(max_length=64, blank=True)
+    verdict = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    moved_at = models.DateTimeField(default=timezone.now)  # when the last byte moved
+
+    objects = TransferQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["moved_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.get_direction_display()} of {self.file_name}"
+
+
+class WipeRecordQuerySet(ScopedQuerySet):
+    pool_field = "pool_uuid"
+
+
+class WipeRecord(models.Model):
+    """Evidence that a volume was wiped, or was not. Written by the job, never changed afterwards; names are text.
+
+    `capacity`, `allocation` and `physical` in bytes, as they were before; `promises_little`: why the bytes may still
+    be somewhere, in sentences.
+    """
+
+    job_id = models.BigIntegerField(unique=True)
+    host_id = models.BigIntegerField()
+    host_name = models.CharField(max_length=255)
+    libvirt_version = models.CharField(max_length=32, blank=True)
+    pool_uuid = models.UUIDField()
+    pool_name = models.CharField(max_length=255)
+    pool_type = models.CharField(max_length=32)
+    pool_source = models.CharField(max_length=1024, blank=True)
+    volume_name = models.CharField(max_length=255)
+    volume_key = models.CharField(max_length=4200)
+    volume_path = models.CharField(max_length=4200)
+    volume_type = models.CharField(max_length=16)
+    format = models.CharField(max_length=32, blank=True)
+    capacity = models.BigIntegerField()
+    allocation = models.BigIntegerField()
+    physical = models.BigIntegerField(null=True)
+    algorithm = models.CharField(max_length=32)
+    requested_by = models.CharField(max_length=150)
+    reason = models.CharField(max_length=400, blank=True)
+    started_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+    is_done = models.BooleanField(default=False)
+    result = models.TextField(blank=True)
+    promises_little = models.JSONField(default=list)
+
+    objects = WipeRecordQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["host_id", "pool_uuid", "volume_name"])]
+
+    def __str__(self) -> str:
+        return f"wipe of {self.volume_name} with {self.algorithm}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("volumes:wipe_record", args=[self.pk])
 
 
 class DiskUseQuerySet(ScopedQuerySet):

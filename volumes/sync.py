@@ -26,7 +26,8 @@ from storagemgr.virt.connection import Connection
 from storagemgr.virt.errors import VirtError
 from storagemgr.virt.sizes import total
 from storagemgr.virt.volumes import VolumeInfo, VolumeListing
-from volumes.models import DiskUse, Volume
+from volumes.identity import identity_of
+from volumes.models import DiskUse, Volume, VolumeNotes
 
 VOLUMES_S = 25.0
 USES_S = 5.0
@@ -35,8 +36,8 @@ READING_ENDS_S = 12.0  # no pool is begun later: with VOLUMES_S and USES_S that 
 USES_PERIOD = timedelta(seconds=10)
 BATCH = 1000
 
-COLUMNS = tuple(column.name for column in fields(VolumeInfo))
-_values = attrgetter(*COLUMNS)
+_of_libvirt = attrgetter(*(column.name for column in fields(VolumeInfo)))
+COLUMNS = (*(column.name for column in fields(VolumeInfo)), "identity")
 _GONE = ("no_pool", "pool_inactive")
 
 
@@ -101,11 +102,13 @@ def _write_listing(pool: Pool, listing: VolumeListing, started: datetime) -> Non
     infos = {info.name: info for info in map(_fitting, listing.volumes) if info}
     rows = Volume.objects.filter(pool=pool).order_by()
     stored = {row[0]: row for row in rows.values_list(*COLUMNS).iterator(chunk_size=BATCH)}
-    differ = [info for name, info in infos.items() if stored.get(name) != _values(info)]
+    differ = [info for name, info in infos.items() if stored.get(name) != _values(pool, info)]
     for part in _parts(differ):
         _upsert(pool, part, started)
     for names in _parts(list(stored.keys() - infos.keys())):
         rows.filter(name__in=names, seen_at__lt=started).delete()
+    if differ:
+        _link_notes(pool)
     Pool.objects.filter(pk=pool.pk).update(
         promised=total(max(info.capacity, info.allocation) for info in infos.values()),
         volume_allocation=total(info.allocation for info in infos.values()),
@@ -113,6 +116,19 @@ def _write_listing(pool: Pool, listing: VolumeListing, started: datetime) -> Non
         volumes_read_at=started,
         volumes_error="",
     )
+
+
+def _values(pool: Pool, info: VolumeInfo) -> tuple[Any, ...]:
+    return (*_of_libvirt(info), identity_of(pool, info.name, info.path))
+
+
+def _link_notes(pool: Pool) -> None:
+    """Notes outlive the row of their volume, and belong to it again when it is back."""
+    alone = VolumeNotes.objects.filter(host_id=pool.host_id, pool_uuid=pool.uuid, volume=None)
+    for notes in alone:
+        volume = Volume.objects.filter(pool=pool, name=notes.volume_name).first()
+        if volume is not None:
+            VolumeNotes.objects.filter(pk=notes.pk, volume=None).update(volume=volume)
 
 
 def _fitting(info: VolumeInfo) -> VolumeInfo | None:
@@ -143,7 +159,7 @@ def _upsert(pool: Pool, infos: Iterable[VolumeInfo], seen_at: datetime) -> None:
     )
     moment = database.ops.adapt_datetimefield_value
     modified = 1 + COLUMNS.index("modified")
-    rows = [[pool.pk, *_values(info), moment(seen_at)] for info in infos]
+    rows = [[pool.pk, *_values(pool, info), moment(seen_at)] for info in infos]
     for row in rows:
         row[modified] = moment(row[modified])
     with transaction.atomic(), database.cursor() as cursor:
@@ -160,6 +176,7 @@ def read_one(connection: Connection, pool: Pool, name: str) -> Volume | None:
         Volume.objects.filter(pool=pool, name=name).delete()
         return None
     _upsert(pool, [info], timezone.now())
+    _link_notes(pool)
     return Volume.objects.select_related("pool__host").filter(pool=pool, name=name).first()
 
 

@@ -24,8 +24,8 @@ from storagemgr.live import live_page
 from storagemgr.templatetags.storage import size
 from volumes import filters
 from volumes.attach import caution, disk_xml, why_no_disk
+from volumes.identity import children_of
 from volumes.models import Volume
-from volumes.operations import children_of
 from volumes.rows import rows_of
 
 POOLS_SHOWN = 5

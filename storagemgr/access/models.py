@@ -46,6 +46,23 @@ class Grant(models.Model):
         return str(self.host) if self.host_id else "everything"
 
 
+class Token(models.Model):
+    """Lets a program act as a person: for the transfer process. Only its hash is kept."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="tokens")
+    name = models.CharField(max_length=100)
+    digest = models.CharField(max_length=64, unique=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.user}"
+
+
 class AuditEvent(models.Model):
     """Who did what, or was refused. Written once; names are kept as text so that the entry outlives them."""
 

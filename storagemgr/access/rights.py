@@ -9,11 +9,14 @@ POOL_RIGHTS = {
     "pool.define": "define and undefine",
     "pool.delete": "delete the storage",
     "volume.create": "create and clone volumes",
-    "volume.delete": "delete volumes",
+    "volume.delete": "delete volumes, with time to undo it",
+    "volume.delete-now": "delete volumes at once",
     "volume.resize": "resize volumes",
     "volume.wipe": "wipe volumes",
     "volume.data-read": "download volumes",
-    "volume.data-write": "upload volumes",
+    "volume.data-write": "upload and import volumes",
+    "pool.note": "write notes, owners and dates on the pool and its volumes, and protect them",
+    "pool.unprotect": "take protection away",
 }
 OTHER_RIGHTS = {"host.manage": "add and change hosts", "access.manage": "grant roles and read the audit"}
 RIGHTS = POOL_RIGHTS | OTHER_RIGHTS
@@ -28,6 +31,7 @@ _OPERATOR = {
     "volume.resize",
     "volume.data-read",
     "volume.data-write",
+    "pool.note",
 }
 ROLES: dict[str, frozenset[str]] = {
     "viewer": frozenset({"pool.view"}),

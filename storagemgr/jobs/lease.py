@@ -37,7 +37,7 @@ def claim(job_id: int) -> Job | None:
         claimed = Job.objects.filter(pk=job_id, state=State.QUEUED).update(
             state=State.RUNNING,
             token=uuid.uuid4(),
-            started_at=now,
+            started_at=job.started_at or now,
             updated_at=now,
             lease_until=now + timedelta(seconds=settings.LEASE),
             worker=f"{socket.gethostname()}:{os.getpid()}",
@@ -53,7 +53,7 @@ def update_running(job: Job, **fields: Any) -> bool:
 
 def move(job: Job, *, from_state: str, to_state: str, **fields: Any) -> bool:
     now = timezone.now()
-    if to_state not in Job.ACTIVE:
+    if to_state not in Job.HOLDING:
         fields["finished_at"] = now
     rows = Job.objects.filter(pk=job.pk, state=from_state, token=job.token)
     return bool(rows.update(state=to_state, updated_at=now, sealed="", **fields))

@@ -50,23 +50,28 @@ class JobQuerySet(ScopedQuerySet):
 class Job(models.Model):
     """One operation that was asked for. The row is the truth, the Celery message only rings the bell.
 
-    queued -> running -> succeeded | failed
-       |         `-> interrupted -> succeeded | failed     (settled by looking at the host)
-       `-> cancelled
+    scheduled -> queued -> running -> succeeded | failed
+           |        |        |  `-> interrupted -> succeeded | failed     (settled by looking at the host)
+           `--------+        `-> transferring -> queued                   (the transfer process has it meanwhile)
+                    `-> cancelled
 
     Each arrow is a conditional UPDATE that checks its row count, so a message that is delivered twice runs once.
     A running job renews its lease; one that no longer does is interrupted: its worker died, libvirt may go on.
     """
 
     class State(models.TextChoices):
+        SCHEDULED = "scheduled", "Scheduled"
         QUEUED = "queued", "Waiting"
         RUNNING = "running", "Running"
         SUCCEEDED = "succeeded", "Done"
         FAILED = "failed", "Failed"
         CANCELLED = "cancelled", "Cancelled"
         INTERRUPTED = "interrupted", "Interrupted"
+        TRANSFERRING = "transferring", "Transferring"
 
-    ACTIVE = (State.QUEUED, State.RUNNING, State.INTERRUPTED)
+    ACTIVE = (State.QUEUED, State.RUNNING, State.TRANSFERRING, State.INTERRUPTED)
+    # These hold their locks. A scheduled job is none of the active ones: it waits for its time, not for its turn.
+    HOLDING = (State.SCHEDULED, *ACTIVE)
 
     operation = models.CharField(max_length=64)
     title = models.CharField(max_length=600)
@@ -80,11 +85,15 @@ class Job(models.Model):
     # Passwords that the job needs, encrypted; emptied by every transition but the first (see sealed.py).
     sealed = models.TextField(blank=True)
     is_exclusive = models.BooleanField(default=False)
+    # Takes no part in the lane: it changes rows of ours alone.
+    is_free = models.BooleanField(default=False)
     key = models.UUIDField(unique=True, default=uuid.uuid4)
 
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
     requester_name = models.CharField(max_length=150)
     created_at = models.DateTimeField(auto_now_add=True)
+    due_at = models.DateTimeField(null=True)  # of a scheduled job: when it is queued
+    cancel_asked_at = models.DateTimeField(null=True)  # of a running one that can be stopped
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -136,6 +145,11 @@ class Job(models.Model):
         return self.state in self.ACTIVE
 
     @property
+    def is_pending(self) -> bool:
+        """It has not ended: active, or scheduled for later."""
+        return self.state in self.HOLDING
+
+    @property
     def percent(self) -> int | None:
         """0 to 99 while it runs, None where libvirt gives no figures."""
         if self.state == self.State.SUCCEEDED:
@@ -164,13 +178,26 @@ class Job(models.Model):
 
     def blockers(self) -> list["Job"]:
         """The jobs before this one that must end first, oldest first."""
-        lane = Q(host_id=self.host_id, pool_uuid=self.pool_uuid)
-        if not self.is_exclusive:
-            lane &= Q(is_exclusive=True) | Q(locks__in=conflicting(self.locks.all()))
         # An interrupted job may wait for its host for days; the rest of the batch does not.
         batch = Q(batch_id=self.batch_id) & ~Q(state=Job.State.INTERRUPTED) if self.batch_id else Q(pk__in=[])
+        lane = Q(pk__in=[]) if self.is_free else self._lane()
         earlier = Job.objects.active().filter(lane | batch, id__lt=self.id)
         return list(earlier.distinct().order_by("id"))
+
+    def _lane(self) -> Q:
+        """The jobs that do not go together with this one. A copy into another pool is in the lanes of both."""
+        locks = list(self.locks.all())
+        if not self.is_exclusive:
+            places = {(self.host_id, self.pool_uuid), *((lock.host_id, lock.pool_uuid) for lock in locks)}
+            exclusive = Q(pk__in=[])
+            for host_id, pool_uuid in places:
+                exclusive |= Q(host_id=host_id, pool_uuid=pool_uuid)
+            return exclusive & Q(is_exclusive=True) | Q(locks__in=conflicting(locks))
+        here = Q(host_id=self.host_id, pool_uuid=self.pool_uuid)
+        touches = Q(locks__host_id=self.host_id, locks__pool_uuid=self.pool_uuid)
+        # Between two pieces of a transfer nothing is open on the host.
+        rests = Q(state=Job.State.TRANSFERRING, lease_until__lt=timezone.now())
+        return (here | touches) & Q(is_free=False) & ~rests
 
     def log(self, text: str) -> None:
         self.lines.create(text=text)
@@ -205,9 +232,9 @@ class JobLock(models.Model):
 
 
 def conflicting(locks: Any) -> models.QuerySet[JobLock]:
-    """The locks of active jobs that do not go together with `locks`, an iterable of JobLock."""
+    """The locks of jobs that have not ended and that do not go together with `locks`, an iterable of JobLock."""
     clash = Q(pk__in=[])
     for lock in locks:
         same = Q(host_id=lock.host_id, pool_uuid=lock.pool_uuid, volume_name=lock.volume_name)
         clash |= same if lock.is_write else same & Q(is_write=True)
-    return JobLock.objects.filter(clash, job__state__in=Job.ACTIVE)
+    return JobLock.objects.filter(clash, job__state__in=Job.HOLDING)

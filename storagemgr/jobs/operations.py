@@ -1,4 +1,4 @@
-"""What an operation is. Each is declared once, in pools/operations.py or volumes/operations.py.
+"""What an operation is. Each is declared once, in pools/operations.py or volumes/operations/.
 
 From the declaration come the button or the reason why it is off, the form page, the check of the right, the job,
 the audit entry and the `virsh` line.
@@ -6,6 +6,7 @@ the audit entry and the `virsh` line.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import Enum
 from typing import Any
 from uuid import UUID
@@ -58,6 +59,27 @@ class Finding:
     state: Job.State | None
     text: str
     code: str = ""
+
+
+class Stopped(Exception):
+    """A person asked to cancel it, and what it had begun is taken back."""
+
+
+class Handed(Exception):
+    """The job goes on elsewhere: the transfer process has it until all bytes came, then it runs once more."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A line of the safety panel: something that was looked at before data is lost.
+
+    `is_ok`: it stands in the way of nothing. `links`: (words, URL) of what stands in the way; `advice`: what to do.
+    """
+
+    text: str
+    is_ok: bool = True
+    links: tuple[tuple[str, str], ...] = ()
+    advice: str = ""
 
 
 @dataclass(frozen=True)
@@ -134,6 +156,14 @@ def _no_locks(target: Any, params: dict[str, Any]) -> list[JobLock]:
     return []
 
 
+def _no_checks(target: Any, user: Any) -> list[Check]:
+    return []
+
+
+def _no_delay() -> timedelta:
+    return timedelta()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Operation:
     name: str  # "volume.clone"; also the audit's action
@@ -155,11 +185,16 @@ class Operation:
     is_quick: bool = False  # the web waits about a second for its end
     is_limited: bool = False  # given up after JOB_LIMIT: libvirt may wait for ever for a storage that is gone
     is_coalesced: bool = False  # a second one while one waits is the same one
-    is_for_many: bool = False  # can be asked for many rows at once; it has no fields and takes no locks
+    is_for_many: bool = False  # can be asked for many rows at once, with one form for all of them
+    is_free: bool = False  # changes rows of ours alone: no connection is opened, and no lane is waited for
+    is_stoppable: bool = False  # can be cancelled while it runs: its generator is closed between two events
+    delay: Callable[[], timedelta] = _no_delay  # how long it can be undone before it is queued
     tests_the_way: bool = False  # opens its connections itself, step by step, and changes nothing on the host
     applies: Callable[[Any], bool] = lambda target: True  # False: this row does not even show it
     why_off: Callable[[Any], str] = _no_reason  # "" when possible now, else a sentence for people
     effects: Callable[[Any], list[str]] = _no_effects  # what it does on the host, for the confirmation
+    # What was looked at before, for the safety panel, as this person may see it (volumes/safety.py).
+    checks: Callable[[Any, Any], list[Check]] = _no_checks
     locks: Callable[[Any, dict[str, Any]], list[JobLock]] = _no_locks
     volume_of: Callable[[Any, dict[str, Any]], str] = lambda target, params: ""
     check: Callable[[Run], None] | None = None  # reads the target again from the host before it starts

@@ -14,7 +14,17 @@ from storagemgr.access.objects import may
 from storagemgr.hosts.reaching import open_in_time
 from storagemgr.jobs.lease import Lease, claim, move, update_running
 from storagemgr.jobs.models import Job
-from storagemgr.jobs.operations import REGISTRY, Interrupted, Operation, OperationFailed, Progress, Run, Step
+from storagemgr.jobs.operations import (
+    REGISTRY,
+    Handed,
+    Interrupted,
+    Operation,
+    OperationFailed,
+    Progress,
+    Run,
+    Step,
+    Stopped,
+)
 from storagemgr.jobs.submit import ring
 from storagemgr.virt.errors import VirtError
 
@@ -37,6 +47,8 @@ def run(job_id: int) -> None:
         with Lease(job, settings.JOB_LIMIT if operation.is_limited else None, lambda: _give_up(job)):
             _perform(operation, context)
         end(job, State.SUCCEEDED)
+    except (Handed, Stopped) as left:
+        _leave(job, left)
     except LeaseLost:
         logger.warning("job %s was taken back while it ran here", job.pk)
     except Interrupted as error:
@@ -70,15 +82,24 @@ def _give_up(job: Job) -> NoReturn:
         os._exit(1)
 
 
+def _leave(job: Job, left: Handed | Stopped) -> None:
+    if isinstance(left, Stopped):
+        end(job, State.CANCELLED)
+    # Nothing is open on the host until the first piece comes.
+    elif move(job, from_state=State.RUNNING, to_state=State.TRANSFERRING, lease_until=timezone.now()):
+        job.log(str(left))
+
+
 def _perform(operation: Operation, context: Run) -> None:
     job = context.job
     check_again(operation, context)
-    if not operation.tests_the_way:
+    if not (operation.tests_the_way or operation.is_free):
         # Written before the first side effect: settling compares it with the daemon it finds.
         with context.connect() as connection:
             job.daemon = connection.daemon_id() or "unknown"
         report(job, daemon=job.daemon)
-    for event in operation.run(context):
+    events = operation.run(context)
+    for event in events:
         if isinstance(event, Step):
             job.log(event.title)
             report(
@@ -89,6 +110,13 @@ def _perform(operation: Operation, context: Run) -> None:
             )
         elif isinstance(event, Progress):
             report(job, done_bytes=event.done, progress_at=timezone.now())
+        if operation.is_stoppable and _is_cancel_asked(job):
+            events.close()
+            raise Stopped
+
+
+def _is_cancel_asked(job: Job) -> bool:
+    return Job.objects.filter(pk=job.pk, cancel_asked_at__isnull=False).exists()
 
 
 def check_again(operation: Operation, context: Run) -> None:
@@ -121,11 +149,11 @@ def report(job: Job, **fields: Any) -> None:
 
 
 def end(job: Job, state: State, *, code: str = "", text: str = "", **fields: Any) -> None:
-    """running -> succeeded or failed, with its last line and its audit entry."""
+    """running -> succeeded, failed or cancelled, with its last line and its audit entry."""
     from_state = fields.pop("from_state", State.RUNNING)
     if not move(job, from_state=from_state, to_state=state, error_code=code, error_text=text, **fields):
         return
-    job.log("done" if state == State.SUCCEEDED else f"failed: {code} {text}".rstrip())
+    job.log(_last_line(state, code, text))
     if state == State.SUCCEEDED:
         _forget_failures(job)
         if job.is_scheduled:
@@ -143,6 +171,11 @@ def end(job: Job, state: State, *, code: str = "", text: str = "", **fields: Any
         job_id=job.pk,
         details={"code": code} if code else {},
     )
+
+
+def _last_line(state: State, code: str, text: str) -> str:
+    words = {State.SUCCEEDED: "done", State.CANCELLED: "cancelled"}
+    return words.get(state) or f"failed: {code} {text}".rstrip()
 
 
 def _forget_failures(job: Job) -> None:

@@ -56,7 +56,8 @@ def submit(
             job = _insert(operation, target, actor, params, key=key, sealed=seal(secrets or {}), batch=batch)
             _audit_asked(operation, job, actor, address)
             # The others of a batch have their turn when the one before them ends.
-            if batch is None or not batch.jobs.active().exclude(pk=job.pk).exists():
+            is_first = batch is None or not batch.jobs.active().exclude(pk=job.pk).exists()
+            if is_first and job.state == Job.State.QUEUED:
                 transaction.on_commit(lambda: ring(job))
             return job
     except IntegrityError:
@@ -85,8 +86,11 @@ def _insert(
     locks = operation.locks(target, params)
     if clash := conflicting(locks).select_related("job").order_by("job_id").first():
         raise Held(clash.job)
+    delay = operation.delay()
     job = Job.objects.create(
         operation=operation.name,
+        state=Job.State.SCHEDULED if delay else Job.State.QUEUED,
+        due_at=timezone.now() + delay if delay else None,
         title=operation.label(target, params),
         host_id=place.host_id,
         pool_uuid=place.pool_uuid,
@@ -94,6 +98,7 @@ def _insert(
         volume_name=operation.volume_of(target, params),
         params=params,
         is_exclusive=operation.is_exclusive,
+        is_free=operation.is_free,
         requested_by=actor,
         requester_name=actor.get_username() if actor else SCHEDULE,
         **fields,

@@ -28,6 +28,9 @@ def sweep(now: datetime) -> list[int]:
         text = f"The worker {job.worker} died or hangs. libvirt may still be working; looking at the host."
         if move(job, from_state=State.RUNNING, to_state=State.INTERRUPTED, finding=text, next_settle_at=now):
             job.log(f"interrupted: {text}")
+    for job in Job.objects.filter(state=State.SCHEDULED, due_at__lte=now).order_by("id"):
+        if move(job, from_state=State.SCHEDULED, to_state=State.QUEUED):
+            job.log("its time has come")
     unheard = Q(published_at=None) | Q(published_at__lt=now - RING_AGAIN)
     for job in Job.objects.filter(unheard, state=State.QUEUED).order_by("id"):
         # A broker that refuses one refuses all, and each refusal may take seconds.

@@ -24,6 +24,7 @@ from storagemgr.jobs.models import Batch, Job
 from storagemgr.jobs.operations import REGISTRY, by_slug
 from storagemgr.jobs.pages import again_url, for_htmx, many_url, operate, see
 from storagemgr.jobs.runner import ring_next
+from storagemgr.jobs.submit import ring
 from storagemgr.jobs.words import ShownJob, blockers_of, shown
 from storagemgr.listing import is_filtered, kept, ordered, page_of, sort_key, take_pinned
 from storagemgr.live import live_page
@@ -87,7 +88,7 @@ def _job_page(request: HttpRequest, job: Any, *, refused: str = "") -> HttpRespo
         "again_url": again_url(operation, target, job) if _may_try_again(request, job, target) else "",
         "asked": asked(job),
         "lines": list(job.lines.all()),
-        "locks": list(job.locks.all()) if job.is_active else [],
+        "locks": list(job.locks.all()) if job.is_pending else [],
         "behind": _behind(job) if job.is_active else [],
     }
     if refused:
@@ -104,7 +105,7 @@ class Cancel:
 
 
 def cancel_of(request: HttpRequest, job: Job) -> Cancel | None:
-    if job.state == State.QUEUED:
+    if _can_be_cancelled(job):
         right = cancel_right(job)
         if job.requested_by_id == request.user.pk or may(request.user, right, job.host_id, job.pool_uuid):
             return Cancel()
@@ -112,6 +113,18 @@ def cancel_of(request: HttpRequest, job: Job) -> Cancel | None:
     if job.state in (State.RUNNING, State.INTERRUPTED):
         return Cancel(COPY_RUNS if job.total_bytes else JOB_RUNS)
     return None
+
+
+def _can_be_cancelled(job: Job) -> bool:
+    return job.state in (State.SCHEDULED, State.QUEUED) or _can_be_stopped(job)
+
+
+def _can_be_stopped(job: Job) -> bool:
+    operation = REGISTRY.get(job.operation)
+    is_stoppable = operation is not None and operation.is_stoppable
+    return job.cancel_asked_at is None and (
+        job.state == State.TRANSFERRING or (job.state == State.RUNNING and is_stoppable)
+    )
 
 
 def cancel_right(job: Job) -> str:
@@ -162,9 +175,14 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
     if job.state == State.CANCELLED or _cancel(request, job):
         return for_htmx(request, see(job.get_absolute_url()))
     job.refresh_from_db()
-    refused = "It was too late to cancel it: it has ended." if not job.is_active else ""
-    refused = refused or f"It began already. {cancel_of(request, job).off}"
+    refused = "It was too late to cancel it: it has ended." if not job.is_pending else ""
+    refused = refused or f"It began already. {_why_no_cancel(request, job)}"
     return for_htmx(request, _job_page(request, job, refused=refused))
+
+
+def _why_no_cancel(request: HttpRequest, job: Job) -> str:
+    now = cancel_of(request, job)
+    return now.off if now else "It is being stopped."
 
 
 def _require_cancel(request: HttpRequest, job: Job) -> None:
@@ -182,7 +200,7 @@ def _require_cancel(request: HttpRequest, job: Job) -> None:
 
 def _cancel(request: HttpRequest, job: Job) -> bool:
     with transaction.atomic():
-        if not move(job, from_state=State.QUEUED, to_state=State.CANCELLED):
+        if not (_take_out(job) or _ask_to_stop(job)):
             return False
         job.log(f"cancelled by {request.user.get_username()}")
         audit.record(
@@ -198,7 +216,25 @@ def _cancel(request: HttpRequest, job: Job) -> bool:
             address=audit.address_of(request),
         )
         transaction.on_commit(lambda: ring_next(job))
+        if Job.objects.filter(pk=job.pk, state=State.QUEUED).exists():
+            transaction.on_commit(lambda: ring(job))
     return True
+
+
+def _take_out(job: Job) -> bool:
+    waits = job.state in (State.SCHEDULED, State.QUEUED)
+    return waits and move(job, from_state=job.state, to_state=State.CANCELLED)
+
+
+def _ask_to_stop(job: Job) -> bool:
+    """The worker that has it ends it; one that waits for bytes is given to a worker for that."""
+    if not _can_be_stopped(job):
+        return False
+    if job.state == State.TRANSFERRING:
+        now = timezone.now()
+        return move(job, from_state=State.TRANSFERRING, to_state=State.QUEUED, cancel_asked_at=now)
+    running = Job.objects.filter(pk=job.pk, state=State.RUNNING, cancel_asked_at=None)
+    return bool(running.update(cancel_asked_at=timezone.now()))
 
 
 @require_POST

@@ -20,8 +20,10 @@ UNITS = (("day", 86400), ("h", 3600), ("min", 60), ("s", 1))
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
 # state -> class and icon of its badge
 LOOKS = {
+    State.SCHEDULED: ("", "clock"),
     State.QUEUED: ("", "hourglass-split"),
     State.RUNNING: ("info", "arrow-repeat"),
+    State.TRANSFERRING: ("info", "arrow-repeat"),
     State.SUCCEEDED: ("ok", "check-circle"),
     State.FAILED: ("bad", "exclamation-octagon"),
     State.CANCELLED: ("", "dash-circle"),
@@ -199,13 +201,14 @@ def shown(user: Actor, jobs: Sequence[Job]) -> list[ShownJob]:
 
 def blockers_of(waiting: Sequence[Job]) -> dict[int, list[Job]]:
     """What Job.blockers() says of each, by the job's id."""
-    lanes = Q(pk__in=[])
-    for host_id, pool_uuid in {(job.host_id, job.pool_uuid) for job in waiting}:
+    if not waiting:
+        return {}
+    lanes = Q(batch_id__in={job.batch_id for job in waiting if job.batch_id})
+    mine = JobLock.objects.filter(job__in=waiting).values_list("host_id", "pool_uuid")
+    for host_id, pool_uuid in {(job.host_id, job.pool_uuid) for job in waiting} | set(mine):
         lanes |= Q(host_id=host_id, pool_uuid=pool_uuid)
-    lanes |= Q(batch_id__in={job.batch_id for job in waiting if job.batch_id})
-    active = (
-        list(Job.objects.active().filter(lanes).prefetch_related("locks").order_by("id")) if waiting else []
-    )
+        lanes |= Q(locks__host_id=host_id, locks__pool_uuid=pool_uuid)
+    active = list(Job.objects.active().filter(lanes).distinct().prefetch_related("locks").order_by("id"))
     locks = {job.pk: list(job.locks.all()) for job in active}
     return {job.pk: [other for other in active if _is_before(other, job, locks)] for job in waiting}
 
@@ -215,15 +218,21 @@ def _is_before(other: Job, job: Job, locks: dict[int, list[JobLock]]) -> bool:
         return False
     if job.batch_id and other.batch_id == job.batch_id and other.state != State.INTERRUPTED:
         return True
-    if (other.host_id, other.pool_uuid) != (job.host_id, job.pool_uuid):
+    if job.is_free or other.is_free:
         return False
-    if job.is_exclusive or other.is_exclusive:
+    if job.is_exclusive and (job.host_id, job.pool_uuid) in _places(other, locks):
+        return not (other.state == State.TRANSFERRING and other.lease_until < timezone.now())
+    if other.is_exclusive and (other.host_id, other.pool_uuid) in _places(job, locks):
         return True
     return any(
         _volume(mine) == _volume(theirs) and (mine.is_write or theirs.is_write)
         for mine in locks.get(job.pk, [])
         for theirs in locks[other.pk]
     )
+
+
+def _places(job: Job, locks: dict[int, list[JobLock]]) -> set[tuple[object, ...]]:
+    return {(job.host_id, job.pool_uuid), *((lock.host_id, lock.pool_uuid) for lock in locks.get(job.pk, []))}
 
 
 def _volume(lock: JobLock) -> tuple[object, ...]:

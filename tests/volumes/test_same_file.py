@@ -16,8 +16,8 @@ from storagemgr.jobs.runner import run
 from storagemgr.jobs.submit import submit
 from storagemgr.virt.connection import connect
 from storagemgr.virt.volume_xml import backing_file
+from volumes.identity import children_of
 from volumes.models import Volume
-from volumes.operations import children_of
 
 pytestmark = pytest.mark.django_db
 DOMAIN = """

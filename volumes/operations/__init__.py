@@ -1,0 +1,1 @@
+"""What can be done with a volume, each declared once; volumes/apps.py imports them all."""
