@@ -185,7 +185,7 @@ class ShownJob:
 
 
 def shown(user: Actor, jobs: Sequence[Job]) -> list[ShownJob]:
-    """Two queries for all that wait together, however many they are."""
+    """Three queries for all that wait together, however many they are."""
     before = blockers_of([job for job in jobs if job.state == State.QUEUED])
     seen = scope(user, "pool.view")
     found = []

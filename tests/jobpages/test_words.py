@@ -65,6 +65,6 @@ def test_the_number_of_queries_does_not_grow(make_job, operator, django_assert_n
     for number in range(12):
         make_job(f"job {number}", reads="a", writes=f"copy-{number}")
     jobs = list(Job.objects.all())
-    with django_assert_num_queries(3):  # the person's grants, the lane, its locks
+    with django_assert_num_queries(4):  # the person's grants, their locks, the lanes, the locks in them
         rows = shown(operator, jobs)
     assert sum(row.ahead is not None for row in rows) == 12
