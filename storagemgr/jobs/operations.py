@@ -123,7 +123,8 @@ class Run:
 
 
 class OperationForm(forms.Form):
-    """`target` is the row the operation is about; `key` makes a double click one job.
+    """`target` is the row the operation is about; `key` makes a double click one job. `user`: the person who asks,
+    where choices depend on what they may see.
 
     The fields named in `secret_fields` travel to the worker encrypted and are kept nowhere else.
     """
@@ -131,9 +132,9 @@ class OperationForm(forms.Form):
     secret_fields: tuple[str, ...] = ()
     key = forms.UUIDField(widget=forms.HiddenInput)
 
-    def __init__(self, *args: Any, target: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, target: Any, user: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.target = target
+        self.target, self.user = target, user
 
     def params(self) -> dict[str, Any]:
         """What the job keeps: the cleaned fields, in JSON types."""

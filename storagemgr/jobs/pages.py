@@ -161,7 +161,8 @@ def _asks_for(form: OperationForm, params: dict[str, Any]) -> bool:
 
 def form_of(request: HttpRequest, operation: Operation, target: Any) -> OperationForm:
     data = request.POST if request.method == "POST" else None
-    form = operation.form(data, target=target, initial=_asked_before(request, operation))
+    again = _asked_before(request, operation)
+    form = operation.form(data, target=target, user=request.user, initial=again)
     if operation.danger is Danger.DESTROYS:
         form.fields["typed_name"] = TypedName(operation.typed_word or str(target), noun_of(operation, target))
     return form
