@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from storagemgr.virt.pool_fields import Field, fields_of
+from storagemgr.virt.wipe_algorithms import ALGORITHMS, PATTERNS, ZERO
 
 POOL_OPERATIONS = ("pool.start", "pool.stop", "pool.refresh", "pool.build", "pool.delete")
 VOLUME_OPERATIONS = (
@@ -23,6 +24,12 @@ VOLUME_OPERATIONS = (
 OPERATIONS = POOL_OPERATIONS + VOLUME_OPERATIONS
 
 Numbers = Literal["normal", "luns", "none", "raw"]
+Version = tuple[int, ...]
+
+
+def version_of(text: str) -> Version:
+    """(11, 7, 0) of "11.7.0"; () when it is not known."""
+    return tuple(int(part) for part in text.split(".")) if text else ()
 
 
 @dataclass(frozen=True)
@@ -31,7 +38,8 @@ class PoolType:
 
     `numbers`: what capacity, allocation and available mean. "luns": the sum of fixed LUNs, nothing is
     ever available; "none": no sizes; "raw": before replication. `volume_formats`: those that can be
-    created; empty where a volume has no format. `reasons`: operation -> why it does not exist.
+    created; empty where a volume has no format. `reasons`: operation -> why it does not exist. `since`: the libvirt
+    from which on it does all the same. `wipes`: libvirt's names of the algorithms. `only_grows`: volumes never shrink.
 
     For making one: `words` says what it is for, `finds` what can be discovered, "" for nothing. `overwrites`: build
     takes libvirt's flags that refuse or destroy what is on the devices. `test`: how it can be tried without making it.
@@ -51,6 +59,9 @@ class PoolType:
     test: Literal["", "mount", "connect", "discover", "look"] = ""
     volume_formats: tuple[str, ...] = ()
     reasons: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    since: Mapping[str, Version] = field(default_factory=lambda: MappingProxyType({}))
+    wipes: tuple[str, ...] = PATTERNS
+    only_grows: bool = False
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -65,11 +76,25 @@ class PoolType:
     def operations(self) -> frozenset[str]:
         return frozenset(OPERATIONS) - self.reasons.keys()
 
-    def why_not(self, operation: str) -> str:
-        """The sentence that says why `operation` does not exist here; "" when it does."""
+    def why_not(self, operation: str, libvirt_version: str = "") -> str:
+        """The sentence that says why `operation` does not exist here; "" when it does, on this libvirt."""
         if operation not in OPERATIONS:
             raise ValueError(f"not an operation: {operation}")
-        return self.reasons.get(operation, "")
+        since = self.since.get(operation)
+        is_new_enough = since is not None and version_of(libvirt_version) >= since
+        return "" if is_new_enough else self.reasons.get(operation, "")
+
+    def why_no_wipe(self, algorithm: str) -> str:
+        """The sentence that says why libvirt cannot wipe with it here; "" when it can."""
+        if algorithm in self.wipes:
+            return ""
+        if reason := self.reasons.get("volume.wipe"):
+            return reason
+        if algorithm == "trim":
+            return "Only images of Ceph can be trimmed by libvirt."
+        if algorithm not in ALGORITHMS:
+            return f"No algorithm of libvirt has the name {algorithm}."
+        return "The patterns of scrub need a path on the host, which these volumes do not have."
 
 
 def _reasons(*parts: tuple[str, str]) -> Mapping[str, str]:
@@ -196,6 +221,7 @@ _ALL = (
         delete=_NOTHING_TO_DELETE,
         words="The LUNs of an iSCSI target, used by VMs directly: no disk appears on the host.",
         test="connect",
+        wipes=ZERO,
         reasons=_reasons(
             *_lun_reasons("iSCSI target"),
             (
@@ -241,6 +267,8 @@ _ALL = (
         words="Each disk is an image in a Ceph pool. Several hosts can share it.",
         test="connect",
         volume_formats=("raw",),
+        wipes=("zero", "trim"),
+        only_grows=True,
         reasons=_reasons(
             ("volume.upload volume.download", "libvirt cannot transfer data of Ceph images; rbd import can."),
             ("pool.build", _NOTHING_TO_BUILD),
@@ -259,6 +287,7 @@ _ALL = (
         words="Files on a Gluster volume, without mounting it. libvirt can only list and delete there.",
         finds="the volumes of a server",
         test="connect",
+        wipes=(),
         reasons=_reasons(
             (
                 "volume.create volume.clone volume.resize volume.wipe volume.upload volume.download",
@@ -279,6 +308,9 @@ _ALL = (
         build="Makes a ZFS pool of the devices, or a dataset in one. What was on the devices is lost.",
         delete="Destroys the ZFS pool or dataset with everything in it.",
         words="Each disk is a volume of a ZFS pool of the host.",
+        wipes=(),
+        only_grows=True,
+        since=MappingProxyType({"volume.resize": (11, 7, 0)}),
         reasons=_reasons(
             ("volume.clone", "libvirt cannot copy ZFS volumes; zfs send on the host can."),
             ("volume.resize", "libvirt resizes ZFS volumes only from 11.7 on; zfs set volsize can."),
@@ -308,6 +340,7 @@ _ALL = (
         build=_NOTHING_TO_BUILD,
         delete=_NOTHING_TO_DELETE,
         words="Images in a Sheepdog cluster. libvirt dropped it in 8.8; only for older hosts.",
+        wipes=(),
         reasons=_reasons(
             (
                 " ".join(("pool.build", "pool.delete", *VOLUME_OPERATIONS)),
@@ -337,4 +370,5 @@ def _unknown(name: str) -> PoolType:
         build=why,
         delete=why,
         reasons=_reasons((" ".join(("pool.build", "pool.delete", *VOLUME_OPERATIONS)), why)),
+        wipes=(),
     )

@@ -1,7 +1,13 @@
+import re
+import shutil
+import subprocess
+
+import libvirt
 import pytest
 
 from storagemgr.virt.connection import Connection
 from storagemgr.virt.pool_types import OPERATIONS, TYPES, pool_type
+from storagemgr.virt.wipe_algorithms import ALGORITHMS
 
 ALL_NAMES = {
     *("dir", "fs", "netfs", "logical", "disk", "iscsi", "iscsi-direct"),
@@ -58,3 +64,62 @@ def test_an_unknown_type_admits_it_and_an_unknown_operation_is_our_bug():
     assert entry.why_not("pool.stop") == ""
     with pytest.raises(ValueError, match="not an operation"):
         entry.why_not("volume.explode")
+
+
+# type by type: what libvirt 9.0's backends can, from their function tables and not from ours.
+# c create, f create from another (clone), d delete, r resize, g resize, never smaller, u upload, l download.
+MATRIX = {
+    "dir": "cfdr ul",
+    "fs": "cfdr ul",
+    "netfs": "cfdr ul",
+    "logical": "cfd ul",
+    "disk": "cfd ul",
+    "iscsi": "ul",
+    "iscsi-direct": "",
+    "scsi": "ul",
+    "mpath": "ul",
+    "rbd": "cfdg",
+    "gluster": "d",
+    "zfs": "cd ul",
+    "vstorage": "cfdr ul",
+}
+LETTERS = {"create": "c", "clone": "f", "delete": "d", "resize": "rg", "upload": "u", "download": "l"}
+PATTERNS = ("nnsa", "dod", "bsi", "gutmann", "schneier", "pfitzner7", "pfitzner33", "random")
+ZERO = {*MATRIX} - {"gluster", "zfs"}
+SCRUB = ZERO - {"iscsi-direct", "rbd"}
+BUILDS = {"dir", "fs", "netfs", "logical", "disk", "zfs", "vstorage"}
+
+
+@pytest.mark.parametrize("name", sorted(MATRIX))
+def test_each_type_can_what_libvirt_can(name: str):
+    entry, can = TYPES[name], MATRIX[name]
+    for verb, letters in LETTERS.items():
+        assert (entry.why_not(f"volume.{verb}", "9.0.0") == "") == any(x in can for x in letters), verb
+    assert entry.only_grows == ("g" in can or name == "zfs")
+    assert (entry.why_not("volume.wipe") == "") == (name in ZERO)
+    assert (entry.why_no_wipe("zero") == "") == (name in ZERO)
+    assert {entry.why_no_wipe(pattern) == "" for pattern in PATTERNS} == {name in SCRUB}
+    assert (entry.why_no_wipe("trim") == "") == (name == "rbd")
+    assert entry.builds == (name in BUILDS)
+    assert (entry.why_not("pool.delete") == "") == (name in BUILDS)
+
+
+def test_a_zfs_volume_grows_from_libvirt_11_7_on():
+    why = [TYPES["zfs"].why_not("volume.resize", version) for version in ("", "9.0.0", "11.6.0", "11.7.0")]
+    assert [bool(reason) for reason in why] == [True, True, True, False]
+    assert TYPES["logical"].why_not("volume.resize", "12.5.0")
+
+
+def test_the_algorithms_are_those_of_libvirt():
+    constants = {name for name in dir(libvirt) if name.startswith("VIR_STORAGE_VOL_WIPE_ALG_")}
+    prefix = "VIR_STORAGE_VOL_WIPE_ALG_"
+    assert {f"{prefix}{name.upper()}" for name in ALGORITHMS} == constants - {f"{prefix}LAST"}
+    assert "No algorithm" in TYPES["dir"].why_no_wipe("magnet")
+
+
+@pytest.mark.skipif(not shutil.which("scrub"), reason="no scrub here")
+def test_the_passes_are_those_of_scrub():
+    said = subprocess.run(["scrub", "--help"], capture_output=True, text=True).stderr
+    found = re.findall(r"^ +(\w+) +(\d+)-pass", said, re.M)
+    passes = {name: entry.passes for name, entry in ALGORITHMS.items() if entry.needs_scrub}
+    assert passes == {name: int(number) for name, number in found if name in PATTERNS}
