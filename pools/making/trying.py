@@ -139,7 +139,7 @@ def _write(c: Connection, look: str) -> dict[str, Any]:
     """Whether a small volume can be made there; a share that may only be read is no failure."""
     name = f"{look_name()}.img"
     try:
-        volumes.create(c, look, name=name, format="raw", capacity=MIB)
+        volumes.create(c, look, volumes.NewVolume(name=name, format="raw", capacity=MIB))
     except VirtError as error:
         if error.code not in ("permission_on_host", "no_space", "command_failed", "io_error"):
             raise

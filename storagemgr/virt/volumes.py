@@ -1,7 +1,7 @@
-"""Volumes of a pool: read, create, copy and delete them. Sizes in bytes."""
+"""Volumes of a pool: read, create and delete them. Sizes in bytes."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,12 +10,12 @@ import libvirt
 from storagemgr.virt.connection import Connection, translate, translated
 from storagemgr.virt.errors import VirtError
 from storagemgr.virt.pools import explained
-from storagemgr.virt.volume_xml import VolumeInfo, clone_xml, parse_volume, parse_volumes, volume_xml
+from storagemgr.virt.volume_xml import NewVolume, VolumeInfo, parse_volume, parse_volumes, volume_xml
 
 __all__ = [
+    "NewVolume",
     "VolumeInfo",
     "VolumeListing",
-    "clone",
     "create",
     "delete",
     "is_building",
@@ -30,7 +30,6 @@ NAME_LIMIT = 255
 # Below libvirt's four long calls per connection, so that another call still gets through.
 _READERS = 3
 _CHUNK = 500
-_POLL_S = 0.3
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ def list_volumes(c: Connection, pool_uuid: str) -> VolumeListing:
 
     A volume that goes while we read is left out. Raises too_many_volumes beyond LIST_LIMIT.
     """
-    with _pool(c, pool_uuid, else_code="invalid") as pool:
+    with in_pool(c, pool_uuid, else_code="invalid") as pool:
         handles = _handles(pool)
         if len(handles) <= _CHUNK:
             return _listing([_read(handles)])
@@ -94,13 +93,13 @@ def _listing(parts: Iterable[tuple[list[str], int]]) -> VolumeListing:
 
 
 def read_volume(c: Connection, pool_uuid: str, name: str) -> VolumeInfo:
-    with _pool(c, pool_uuid, else_code="invalid") as pool:
+    with in_pool(c, pool_uuid, else_code="invalid") as pool:
         return parse_volume(pool.storageVolLookupByName(name).XMLDesc(0))
 
 
 def read_bytes(c: Connection, pool_uuid: str, name: str, offset: int, length: int) -> bytes:
     """virStorageVolDownload of a few bytes; fewer where the volume ends."""
-    with _pool(c, pool_uuid, else_code="volume_busy") as pool:
+    with in_pool(c, pool_uuid, else_code="volume_busy") as pool:
         stream = c.raw.newStream(0)
         pool.storageVolLookupByName(name).download(stream, offset, length, 0)
         found = bytearray()
@@ -110,88 +109,38 @@ def read_bytes(c: Connection, pool_uuid: str, name: str, offset: int, length: in
     return bytes(found)
 
 
-def create(
-    c: Connection,
-    pool_uuid: str,
-    *,
-    name: str,
-    format: str,
-    capacity: int,
-    allocation: int | None = None,
-    preallocate: bool = False,
-) -> VolumeInfo:
-    """virStorageVolCreateXML. `format` "" is for pools that have none (LVM and other blocks).
-
-    raw: `allocation` is taken at once, by default all or nothing as `preallocate` says.
-    qcow2: `preallocate` takes all of it (falloc); `allocation` alone means nothing to libvirt.
-    """
-    _check_name(name)
-    if allocation is None and format:
-        allocation = capacity if preallocate else 0
-    if allocation is not None and not 0 <= allocation <= capacity:
+def create(c: Connection, pool_uuid: str, new: NewVolume) -> VolumeInfo:
+    """virStorageVolCreateXML. libvirt itself never writes the zeros of "full": a wipe does, after the creation."""
+    check_name(new.name)
+    if new.allocation is not None and not 0 <= new.allocation <= new.capacity:
         # libvirt would make a bigger volume than was asked for.
-        raise VirtError("invalid", f"allocation {allocation} is more than capacity {capacity}")
-    flags = libvirt.VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA if preallocate and format == "qcow2" else 0
-    xml = volume_xml(name, capacity=capacity, allocation=allocation, format=format)
-    with _pool(c, pool_uuid, else_code="exists_on_host") as pool:
-        return parse_volume(pool.createXML(xml, flags).XMLDesc(0))
+        raise VirtError("invalid", f"allocation {new.allocation} is more than capacity {new.capacity}")
+    xml = volume_xml(new)
+    with in_pool(c, pool_uuid, else_code="exists_on_host") as pool:
+        volume = pool.createXML(xml, flags_of(new))
+        if new.preallocation == "full" and new.format != "qcow2":
+            _write_zeros(volume)
+        return parse_volume(volume.XMLDesc(0))
+
+
+def flags_of(new: NewVolume) -> int:
+    is_allocated = new.preallocation != "off" and new.format == "qcow2"
+    return int(libvirt.VIR_STORAGE_VOL_CREATE_PREALLOC_METADATA) if is_allocated else 0
+
+
+def _write_zeros(volume: libvirt.virStorageVol) -> None:
+    try:
+        volume.wipe(0)
+    except libvirt.libvirtError as error:
+        if translate(error).code != "connection_lost":
+            volume.delete(0)
+        raise
 
 
 def delete(c: Connection, pool_uuid: str, name: str) -> None:
     """virStorageVolDelete: also of a volume that a VM uses, which libvirt does not look at."""
-    with _pool(c, pool_uuid, else_code="volume_busy") as pool:
+    with in_pool(c, pool_uuid, else_code="volume_busy") as pool:
         pool.storageVolLookupByName(name).delete(0)
-
-
-def clone(
-    c: Connection,
-    watch: Connection,
-    pool_uuid: str,
-    source: str,
-    name: str,
-    *,
-    on_start: Callable[[], None] | None = None,
-) -> Iterator[int]:
-    """virStorageVolCreateXMLFrom on `c`: yields the bytes that the copy takes, until libvirt is done.
-
-    They are asked over `watch`, since calls on `c` can be held until the copy ends. `on_start` is
-    called just before libvirt is. libvirt cannot stop a copy: a generator closed early waits for it.
-    """
-    _check_name(name)
-    with _pool(c, pool_uuid, else_code="volume_busy") as pool:
-        original = pool.storageVolLookupByName(source)
-        xml = clone_xml(original.XMLDesc(0), name)
-        _refuse_taken(pool, name)
-        if on_start:
-            on_start()
-        with ThreadPoolExecutor(1, thread_name_prefix="clone") as executor:
-            copying = executor.submit(pool.createXMLFrom, xml, original, 0)
-            done = 0
-            while not wait([copying], _POLL_S).done:
-                # File systems give a block back now and then.
-                done = max(done, _allocation(watch, pool_uuid, name, done))
-                yield done
-            copying.result()
-
-
-def _refuse_taken(pool: libvirt.virStoragePool, name: str) -> None:
-    """createXMLFrom tells a taken name in words only."""
-    try:
-        pool.storageVolLookupByName(name)
-    except libvirt.libvirtError as error:
-        if translate(error).code == "no_volume":
-            return
-        raise
-    raise VirtError("volume_exists", name)
-
-
-def _allocation(watch: Connection, pool_uuid: str, name: str, before: int) -> int:
-    """`before` while it cannot be told: not there yet, or `watch` is lost and the copy goes on."""
-    try:
-        pool = watch.raw.storagePoolLookupByUUIDString(pool_uuid)
-        return int(pool.storageVolLookupByName(name).info()[2])
-    except libvirt.libvirtError:
-        return before
 
 
 def is_building(c: Connection, pool_uuid: str, name: str) -> bool:
@@ -200,7 +149,7 @@ def is_building(c: Connection, pool_uuid: str, name: str) -> bool:
     libvirt has no call that says so. A resize that must fail tells: number 55 while it is busy, else
     another one. storageVolResize looks at this first and touches the volume last.
     """
-    with _pool(c, pool_uuid, else_code="invalid") as pool:
+    with in_pool(c, pool_uuid, else_code="invalid") as pool:
         volume = pool.storageVolLookupByName(name)
         capacity = _capacity(volume)
         try:
@@ -239,7 +188,7 @@ def _resize_in_vain(volume: libvirt.virStorageVol, capacity: int | None) -> None
         volume.resize(2**62, libvirt.VIR_STORAGE_VOL_RESIZE_ALLOCATE)
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
     if name in ("", ".", "..") or "/" in name or "\0" in name:
         raise VirtError("bad_name", f"{name!r} is not a file name")
     if len(name.encode(errors="surrogateescape")) > NAME_LIMIT:
@@ -247,7 +196,7 @@ def _check_name(name: str) -> None:
 
 
 @contextmanager
-def _pool(c: Connection, uuid: str, *, else_code: str) -> Iterator[libvirt.virStoragePool]:
+def in_pool(c: Connection, uuid: str, *, else_code: str) -> Iterator[libvirt.virStoragePool]:
     """The pool. `else_code` is what number 55 inside means when the pool is active."""
     with translated():
         pool = c.raw.storagePoolLookupByUUIDString(uuid)

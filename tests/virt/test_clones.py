@@ -1,11 +1,12 @@
 import subprocess
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from storagemgr.virt import pools, volumes
+from storagemgr.virt import pools, volume_copies, volumes
 from storagemgr.virt.connection import Connection, connect
 from storagemgr.virt.errors import VirtError
 
@@ -31,6 +32,11 @@ def assert_same(one: Path, two: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def copy_of(c: Connection, watch: Connection, pool, source: str, name: str, **options) -> Iterator[int]:
+    new = volumes.NewVolume(name=name, **options)
+    return volume_copies.copy(c, watch, pool.uuid, source, pool.uuid, new)
+
+
 def code_of(function, *arguments, **named) -> str:
     with pytest.raises(VirtError) as caught:
         function(*arguments, **named)
@@ -40,15 +46,11 @@ def code_of(function, *arguments, **named) -> str:
 @pytest.fixture(autouse=True)
 def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that also a fast disk is seen at work."""
-    monkeypatch.setattr(volumes, "_POLL_S", 0.02)
+    monkeypatch.setattr(volume_copies, "_POLL_S", 0.02)
 
 
 def test_a_raw_copy_shows_how_far_it_is(c, watch, pool, source: Path):
-    started = []
-    steps = volumes.clone(c, watch, pool.uuid, "source", "copy", on_start=lambda: started.append(1))
-    assert started == []
-    seen = list(steps)
-    assert started == [1]
+    seen = list(copy_of(c, watch, pool, "source", "copy"))
     assert seen == sorted(seen)
     assert len(set(seen)) >= 3
     assert seen[-1] <= SIZE_MIB * MIB + MIB
@@ -61,7 +63,7 @@ def test_a_qcow2_copy_is_like_its_source(c, watch, pool, source: Path):
     image = make_qcow2(source, "image", "-o", "cluster_size=131072,lazy_refcounts=on")
     pools.refresh(c, pool.uuid)
     before = volumes.read_volume(c, pool.uuid, "image")
-    seen = list(volumes.clone(c, watch, pool.uuid, "image", "copy"))
+    seen = list(copy_of(c, watch, pool, "image", "copy"))
     assert seen == sorted(seen)
     assert len(seen) >= 1
     assert all(step <= before.allocation + MIB for step in seen)
@@ -73,11 +75,11 @@ def test_a_qcow2_copy_is_like_its_source(c, watch, pool, source: Path):
 
 
 def test_a_sparse_source_makes_a_sparse_copy(c, watch, pool):
-    volumes.create(c, pool.uuid, name="sparse", format="raw", capacity=256 * MIB)
+    volumes.create(c, pool.uuid, volumes.NewVolume(name="sparse", format="raw", capacity=256 * MIB))
     with (pool.path / "sparse").open("r+b") as file:
         file.seek(128 * MIB)
         file.write(b"x" * MIB)
-    list(volumes.clone(c, watch, pool.uuid, "sparse", "copy"))
+    list(copy_of(c, watch, pool, "sparse", "copy"))
     assert_same(pool.path / "sparse", pool.path / "copy")
     assert volumes.read_volume(c, pool.uuid, "copy").allocation < 3 * MIB
 
@@ -105,7 +107,7 @@ def test_building_is_true_until_the_copy_ends(c, watch, pool, source: Path, form
     before = (pool.path / name).stat()
     assert not volumes.is_building(c, pool.uuid, name)
     with connect(daemon.uri) as third:
-        steps = volumes.clone(c, watch, pool.uuid, name, "copy")
+        steps = copy_of(c, watch, pool, name, "copy")
         answers = answers_during_a_copy(steps, lambda: volumes.is_building(third, pool.uuid, "copy"))
     assert answers[0]
     assert not answers[-1]
@@ -121,7 +123,7 @@ def test_building_is_true_until_the_copy_ends(c, watch, pool, source: Path, form
 
 @pytest.mark.parametrize("format", ["raw", "qcow2"])
 def test_asking_whether_it_is_built_changes_nothing(c, pool, format: str):
-    volume = volumes.create(c, pool.uuid, name="v", format=format, capacity=4 * MIB)
+    volume = volumes.create(c, pool.uuid, volumes.NewVolume(name="v", format=format, capacity=4 * MIB))
     path = pool.path / "v"
     before, content = path.stat(), path.read_bytes()
     for _ in range(20):
@@ -155,14 +157,14 @@ def test_a_volume_that_is_not_there_is_not_building(c, pool):
 
 
 def test_during_a_copy_the_pool_and_both_volumes_are_busy(c, watch, pool, source: Path, daemon):
-    steps = volumes.clone(c, watch, pool.uuid, "source", "copy")
+    steps = copy_of(c, watch, pool, "source", "copy")
     next(steps)
     with connect(daemon.uri) as third:
         assert code_of(pools.refresh, third, pool.uuid) == "pool_busy"
         assert code_of(pools.stop, third, pool.uuid) == "pool_busy"
         assert code_of(volumes.delete, third, pool.uuid, "copy") == "volume_busy"
         assert code_of(volumes.delete, third, pool.uuid, "source") == "volume_busy"
-        assert code_of(list, volumes.clone(third, watch, pool.uuid, "copy", "x")) == "volume_busy"
+        assert code_of(list, copy_of(third, watch, pool, "copy", "x")) == "volume_busy"
         assert volumes.read_volume(third, pool.uuid, "copy").capacity == SIZE_MIB * MIB
         assert {v.name for v in volumes.list_volumes(third, pool.uuid).volumes} == {"source", "copy"}
     assert_ends(steps)
@@ -175,23 +177,23 @@ def assert_ends(steps) -> None:
 
 
 def test_leaving_a_copy_early_waits_for_its_end(c, watch, pool, source: Path):
-    steps = volumes.clone(c, watch, pool.uuid, "source", "copy")
+    steps = copy_of(c, watch, pool, "source", "copy")
     next(steps)
     steps.close()
     assert not volumes.is_building(c, pool.uuid, "copy")
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("clone")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("copy")]
     assert_same(source, pool.path / "copy")
 
 
 def test_a_copy_goes_on_when_nobody_can_watch(c, pool, source: Path):
     with connect("test:///default") as blind:
-        seen = list(volumes.clone(c, blind, pool.uuid, "source", "copy"))
+        seen = list(copy_of(c, blind, pool, "source", "copy"))
     assert set(seen) == {0}
     assert_same(source, pool.path / "copy")
 
 
 def test_the_error_of_the_copy_comes_out(c, watch, pool):
-    assert code_of(list, volumes.clone(c, watch, pool.uuid, "missing", "copy")) == "no_volume"
+    assert code_of(list, copy_of(c, watch, pool, "missing", "copy")) == "no_volume"
     (pool.path / "folder").mkdir()
     broken = pool.path / "broken"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", broken, "1M"], check=True)
@@ -199,7 +201,7 @@ def test_the_error_of_the_copy_comes_out(c, watch, pool):
     with broken.open("r+b") as file:
         file.seek(40)
         file.write(b"\xff" * 8)
-    assert code_of(list, volumes.clone(c, watch, pool.uuid, "broken", "copy")) == "command_failed"
+    assert code_of(list, copy_of(c, watch, pool, "broken", "copy")) == "command_failed"
     assert not (pool.path / "copy").exists()
 
 
@@ -209,7 +211,7 @@ def test_a_daemon_that_dies_mid_copy_is_a_lost_connection(own_daemon, new_pool, 
         pool.write("source", SIZE_MIB)
         pools.refresh(c, pool.uuid)
         identity = c.daemon_id()
-        steps = volumes.clone(c, watch, pool.uuid, "source", "copy")
+        steps = copy_of(c, watch, pool, "source", "copy")
         while next(steps) == 0:
             pass
         own_daemon.kill()

@@ -1,6 +1,7 @@
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import libvirt
 import pytest
 
 from storagemgr.virt import pools, volume_xml, volumes
+from storagemgr.virt import volume_copies as copies
 from storagemgr.virt.connection import Connection, connect
 from storagemgr.virt.errors import VirtError
 
@@ -27,6 +29,14 @@ def code_of(function, *arguments, **named) -> str:
     with pytest.raises(VirtError) as caught:
         function(*arguments, **named)
     return caught.value.code
+
+
+def create(c: Connection, pool, **wanted) -> volumes.VolumeInfo:
+    return volumes.create(c, pool.uuid, volumes.NewVolume(**wanted))
+
+
+def copy_of(c: Connection, watch: Connection, pool, source: str, name: str) -> Iterator[int]:
+    return copies.copy(c, watch, pool.uuid, source, pool.uuid, volumes.NewVolume(name=name))
 
 
 def image_info(path: Path) -> dict:
@@ -65,18 +75,18 @@ def test_an_overlay_names_its_backing_file(c: Connection, pool):
 
 
 def test_raw_is_sparse_or_allocated(c: Connection, pool):
-    sparse = volumes.create(c, pool.uuid, name="sparse", format="raw", capacity=4 * MIB)
-    full = volumes.create(c, pool.uuid, name="full", format="raw", capacity=4 * MIB, preallocate=True)
-    some = volumes.create(c, pool.uuid, name="some", format="raw", capacity=4 * MIB, allocation=MIB)
+    sparse = create(c, pool, name="sparse", format="raw", capacity=4 * MIB)
+    full = create(c, pool, name="full", format="raw", capacity=4 * MIB, preallocation="falloc")
+    some = create(c, pool, name="some", format="raw", capacity=4 * MIB, allocation=MIB)
     assert (sparse.capacity, sparse.allocation) == (4 * MIB, 0)
     assert full.capacity == 4 * MIB <= full.allocation
     assert (some.capacity, MIB <= some.allocation < 2 * MIB) == (4 * MIB, True)
     assert os.stat(sparse.path).st_size == 4 * MIB
 
 
-@pytest.mark.parametrize(("preallocate", "least"), [(False, 0), (True, 8 * MIB)])
-def test_qcow2_has_the_new_version_and_is_preallocated(c: Connection, pool, preallocate: bool, least: int):
-    volume = volumes.create(c, pool.uuid, name="q", format="qcow2", capacity=8 * MIB, preallocate=preallocate)
+@pytest.mark.parametrize(("preallocation", "least"), [("off", 0), ("falloc", 8 * MIB)])
+def test_qcow2_has_the_new_version_and_is_preallocated(c: Connection, pool, preallocation: str, least: int):
+    volume = create(c, pool, name="q", format="qcow2", capacity=8 * MIB, preallocation=preallocation)
     info = image_info(pool.path / "q")
     assert info["format-specific"]["data"]["compat"] == "1.1"
     assert info["virtual-size"] == volume.capacity == 8 * MIB
@@ -84,7 +94,7 @@ def test_qcow2_has_the_new_version_and_is_preallocated(c: Connection, pool, prea
 
 
 def test_a_volume_is_deleted(c: Connection, pool):
-    volumes.create(c, pool.uuid, name="gone", format="raw", capacity=MIB)
+    create(c, pool, name="gone", format="raw", capacity=MIB)
     volumes.delete(c, pool.uuid, "gone")
     assert not (pool.path / "gone").exists()
     assert code_of(volumes.delete, c, pool.uuid, "gone") == "no_volume"
@@ -93,11 +103,11 @@ def test_a_volume_is_deleted(c: Connection, pool):
 
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_odd_names_live_and_die_like_others(c: Connection, watch: Connection, pool, name: str):
-    made = volumes.create(c, pool.uuid, name=name, format="raw", capacity=MIB)
+    made = create(c, pool, name=name, format="raw", capacity=MIB)
     assert (made.name, made.path) == (name, f"{pool.path}/{name}")
     assert [v.name for v in volumes.list_volumes(c, pool.uuid).volumes] == [name]
-    list(volumes.clone(c, watch, pool.uuid, name, "copy of it"))
-    list(volumes.clone(c, watch, pool.uuid, "copy of it", name[:200] + "2"))
+    list(copy_of(c, watch, pool, name, "copy of it"))
+    list(copy_of(c, watch, pool, "copy of it", name[:200] + "2"))
     assert not volumes.is_building(c, pool.uuid, name)
     assert volumes.read_volume(c, pool.uuid, name) == made
     pools.refresh(c, pool.uuid)
@@ -107,27 +117,27 @@ def test_odd_names_live_and_die_like_others(c: Connection, watch: Connection, po
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/", "nul\0", "bell\a", "ü" * 128, "a" * 256])
 def test_names_that_cannot_be_are_refused(c: Connection, watch: Connection, pool, name: str):
-    assert code_of(volumes.create, c, pool.uuid, name=name, format="raw", capacity=MIB) == "bad_name"
+    assert code_of(create, c, pool, name=name, format="raw", capacity=MIB) == "bad_name"
     pool.write("source")
     pools.refresh(c, pool.uuid)
-    assert code_of(list, volumes.clone(c, watch, pool.uuid, "source", name)) == "bad_name"
+    assert code_of(list, copy_of(c, watch, pool, "source", name)) == "bad_name"
     assert os.listdir(pool.path) == ["source"]
 
 
 def test_a_name_that_is_taken(c: Connection, watch: Connection, pool):
-    volumes.create(c, pool.uuid, name="one", format="raw", capacity=MIB)
+    create(c, pool, name="one", format="raw", capacity=MIB)
     for format in ("raw", "qcow2"):
-        assert code_of(volumes.create, c, pool.uuid, name="one", format=format, capacity=1) == "volume_exists"
-    steps = volumes.clone(c, watch, pool.uuid, "one", "one", on_start=lambda: pytest.fail("started"))
+        assert code_of(create, c, pool, name="one", format=format, capacity=1) == "volume_exists"
+    steps = copy_of(c, watch, pool, "one", "one")
     assert code_of(list, steps) == "volume_exists"
     pool.write("unseen")
-    assert code_of(volumes.create, c, pool.uuid, name="unseen", format="raw", capacity=1) == "exists_on_host"
+    assert code_of(create, c, pool, name="unseen", format="raw", capacity=1) == "exists_on_host"
     assert (pool.path / "unseen").stat().st_size == MIB
 
 
 def test_too_big_to_allocate_leaves_nothing(c: Connection, pool):
     big = 4 * 1024**5
-    code = code_of(volumes.create, c, pool.uuid, name="big", format="raw", capacity=big, preallocate=True)
+    code = code_of(create, c, pool, name="big", format="raw", capacity=big, preallocation="falloc")
     assert code == "no_space"
     assert code_of(volumes.read_volume, c, pool.uuid, "big") == "no_volume"
     assert os.listdir(pool.path) == []
@@ -143,13 +153,11 @@ def test_a_full_file_system_is_no_space(c: Connection, watch: Connection, daemon
         pool = new_pool(c, small)
         assert pools.read_pool(c, pool.uuid).capacity == 4 * MIB
         for format in ("raw", "qcow2"):
-            code = code_of(
-                volumes.create, c, pool.uuid, name="x", format=format, capacity=8 * MIB, preallocate=True
-            )
+            code = code_of(create, c, pool, name="x", format=format, capacity=8 * MIB, preallocation="falloc")
             assert code == "no_space"
         pool.write("source", 3)
         pools.refresh(c, pool.uuid)
-        assert code_of(list, volumes.clone(c, watch, pool.uuid, "source", "copy")) == "no_space"
+        assert code_of(list, copy_of(c, watch, pool, "source", "copy")) == "no_space"
         assert os.listdir(small) == ["source"]
         pools.stop(c, pool.uuid)
         pools.undefine(c, pool.uuid)
@@ -160,38 +168,38 @@ def test_a_full_file_system_is_no_space(c: Connection, watch: Connection, daemon
 def test_more_allocation_than_capacity_is_refused(c: Connection, pool):
     """libvirt would silently make the volume bigger."""
     for wrong in (2 * MIB, -1):
-        code = code_of(volumes.create, c, pool.uuid, name="x", format="raw", capacity=MIB, allocation=wrong)
+        code = code_of(create, c, pool, name="x", format="raw", capacity=MIB, allocation=wrong)
         assert code == "invalid"
 
 
 def test_a_failing_program_is_quoted(c: Connection, pool):
     with pytest.raises(VirtError) as caught:
-        volumes.create(c, pool.uuid, name="x", format="vhd", capacity=MIB)
+        create(c, pool, name="x", format="vhd", capacity=MIB)
     assert caught.value.code == "command_failed"
     assert caught.value.detail.splitlines()[0].startswith("qemu-img: ")
     assert "Child process" in caught.value.detail
 
 
 def test_an_unknown_format_is_invalid(c: Connection, pool):
-    assert code_of(volumes.create, c, pool.uuid, name="x", format="nope", capacity=MIB) == "invalid"
+    assert code_of(create, c, pool, name="x", format="nope", capacity=MIB) == "invalid"
 
 
 def test_a_file_that_may_not_be_written(c: Connection, new_pool):
     pool = new_pool(c, Path("/sys/fs"))
-    code = code_of(volumes.create, c, pool.uuid, name="x", format="raw", capacity=MIB)
+    code = code_of(create, c, pool, name="x", format="raw", capacity=MIB)
     assert code == "permission_on_host"
     pools.stop(c, pool.uuid)
     pools.undefine(c, pool.uuid)
 
 
 def test_an_inactive_pool_has_no_volumes(c: Connection, watch: Connection, pool):
-    volumes.create(c, pool.uuid, name="one", format="raw", capacity=MIB)
+    create(c, pool, name="one", format="raw", capacity=MIB)
     pools.stop(c, pool.uuid)
     assert code_of(volumes.list_volumes, c, pool.uuid) == "pool_inactive"
     assert code_of(volumes.read_volume, c, pool.uuid, "one") == "pool_inactive"
-    assert code_of(volumes.create, c, pool.uuid, name="x", format="raw", capacity=1) == "pool_inactive"
+    assert code_of(create, c, pool, name="x", format="raw", capacity=1) == "pool_inactive"
     assert code_of(volumes.is_building, c, pool.uuid, "one") == "pool_inactive"
-    assert code_of(list, volumes.clone(c, watch, pool.uuid, "one", "two")) == "pool_inactive"
+    assert code_of(list, copy_of(c, watch, pool, "one", "two")) == "pool_inactive"
 
 
 def test_names_that_are_not_utf_8_are_counted(c: Connection, pool):
@@ -254,7 +262,7 @@ def test_the_test_driver_can_be_listed():
         [status] = pools.list_pools(c)
         assert (status.name, status.state, status.volume_count) == ("default-pool", "running", 0)
         assert pools.read_config(c, status.uuid).target_path == "/default-pool"
-        made = volumes.create(c, status.uuid, name="one", format="raw", capacity=MIB)
+        made = volumes.create(c, status.uuid, volumes.NewVolume(name="one", format="raw", capacity=MIB))
         assert volumes.list_volumes(c, status.uuid).volumes == [made]
 
 
@@ -277,26 +285,30 @@ ENCRYPTED = (
 )
 
 
+def copy_xml(source: str, *, in_files: bool = True) -> str:
+    return volume_xml.copy_xml(source, volumes.NewVolume(name="copy"), in_files=in_files)
+
+
 def test_a_copy_of_an_encrypted_volume_is_encrypted_with_its_secret():
     secret = "<secret type='passphrase' uuid='9c2eba94-88aa-487e-810e-d3e35a5d2edc'/>"
-    copy = volume_xml.clone_xml(ENCRYPTED.format(secret), "copy")
+    copy = copy_xml(ENCRYPTED.format(secret))
     assert secret.replace("'", '"') in copy
     assert volume_xml.parse_volume(copy).encrypted
 
 
 def test_an_encrypted_volume_without_a_secret_is_not_copied():
-    assert code_of(volume_xml.clone_xml, ENCRYPTED.format(""), "copy") == "secret_missing"
+    assert code_of(copy_xml, ENCRYPTED.format("")) == "secret_missing"
 
 
 def test_a_block_volume_has_no_format_and_is_allocated():
     """libvirt makes a snapshot of a logical volume that is not allocated whole."""
-    xml = volume_xml.volume_xml("lv", capacity=MIB, allocation=None, format="")
+    xml = volume_xml.volume_xml(volumes.NewVolume(name="lv", capacity=MIB))
     assert "format" not in xml
     assert "allocation" not in xml
     source = (
         "<volume type='block'><name>lv</name><capacity unit='bytes'>5</capacity>"
         "<allocation unit='bytes'>5</allocation><target><format type='raw'/></target></volume>"
     )
-    copy = volume_xml.clone_xml(source, "copy")
+    copy = copy_xml(source, in_files=False)
     assert "allocation" not in copy
     assert volume_xml.parse_volume(copy).capacity == 5

@@ -3,7 +3,8 @@
 from pools.operations import once_it_answers
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import Danger, Finding, Operation, Progress, Run, Step, register
-from storagemgr.virt import volumes as virt_volumes
+from storagemgr.virt.volume_copies import copy
+from storagemgr.virt.volumes import NewVolume
 from volumes import chain
 from volumes.forms import CloneForm
 from volumes.models import Volume
@@ -43,7 +44,8 @@ def _clone(run: Run) -> Events:
     # Progress is asked for over a second connection: calls on the first one may wait until the copy ends.
     connection, watch = run.open(), run.open()
     yield Step(f"Copy {volume.name} to {name}", total=volume.allocation or None)
-    for done in virt_volumes.clone(connection, watch, str(volume.pool.uuid), volume.name, name):
+    pool_uuid = str(volume.pool.uuid)
+    for done in copy(connection, watch, pool_uuid, volume.name, pool_uuid, NewVolume(name=name)):
         yield Progress(done)
     yield Step("Read the new volume")
     read_new(connection, volume.pool, name)

@@ -22,10 +22,12 @@ def _create(run: Run) -> Events:
     virt_volumes.create(
         connection,
         str(pool.uuid),
-        name=params["name"],
-        format=params.get("format", ""),
-        capacity=params["capacity"],
-        preallocate=params["space"] == "full",
+        virt_volumes.NewVolume(
+            name=params["name"],
+            format=params.get("format", ""),
+            capacity=params["capacity"],
+            preallocation="falloc" if params["space"] == "full" else "off",
+        ),
     )
     yield Step("Read the new volume")
     read_new(connection, pool, params["name"])
