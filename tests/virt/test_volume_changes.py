@@ -120,9 +120,7 @@ def disk(tmp_path: Path, daemon):
 
 
 @pytest.mark.parametrize("way", ["zero", RANDOM, "fill and zero"])
-def test_what_a_wipe_of_a_sparse_file_leaves_on_the_disk(
-    c: Connection, disk, new_pool, way: str, is_left: bool
-):
+def test_what_a_wipe_of_a_sparse_file_leaves_on_the_disk(c: Connection, disk, new_pool, way: str):
     """The claims of the page about sparse files: zeros alone only free the blocks."""
     device, mounted = disk
     path = mounted / "sparse.img"
