@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from storagemgr.access import audit
 from storagemgr.access.objects import may, require, visible_or_404, who_may
+from storagemgr.access.scopes import Actor
 from storagemgr.hosts.models import Host
 from storagemgr.jobs import filters
 from storagemgr.jobs.lease import move
@@ -86,7 +87,7 @@ def _job_page(request: HttpRequest, job: Any, *, refused: str = "") -> HttpRespo
         "done": operation.done(job) if operation and job.state == State.FAILED else [],
         "next_step": operation.next_step(job) if operation and not job.is_active else None,
         "again_url": again_url(operation, target, job) if _may_try_again(request, job, target) else "",
-        "asked": asked(job),
+        "asked": asked(job, request.user),
         "lines": list(job.lines.all()),
         "locks": list(job.locks.all()) if job.is_pending else [],
         "behind": _behind(job) if job.is_active else [],
@@ -140,14 +141,20 @@ def _may_try_again(request: HttpRequest, job: Job, target: Any) -> bool:
     )
 
 
-def asked(job: Job) -> list[tuple[str, str]]:
-    """The fields of the operation's form as they were sent, with the labels and words of the form."""
+def asked(job: Job, user: Actor) -> list[tuple[str, str]]:
+    """The fields of the operation's form as they were sent, with the labels and words of the form.
+
+    A field that names an object says in `words` what this person may know of it.
+    """
     operation = REGISTRY.get(job.operation)
     fields = operation.form.base_fields if operation else {}
     found = []
     for name, field in fields.items():
         if name in job.params and not field.widget.is_hidden:
             value = job.params[name]
+            if hasattr(field, "words"):
+                found.append((str(field.label or name), field.words(value, user)))
+                continue
             choices = dict(getattr(field, "choices", []))
             shown = choices.get(value, field.prepare_value(value))
             words = ("yes" if shown else "no") if isinstance(shown, bool) else str(shown)
