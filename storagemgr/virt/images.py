@@ -7,7 +7,7 @@ and each format is judged by its own inspector (oslo.utils), whatever the file's
 import logging
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from oslo_utils.imageutils import format_inspector
 
@@ -48,13 +48,15 @@ logging.getLogger(format_inspector.__name__).setLevel(logging.CRITICAL)
 class Image:
     """`format` in libvirt's words. `backing`: the backing file as the header names it, "" for none.
 
-    `flaws`: what is never right, in sentences; `problems` has the backing file among them.
+    `flaws`: what is never right, in sentences; `problems` has the backing file among them. `backing_format`: ""
+    where the header leaves it to be guessed.
     """
 
     format: str
     virtual_size: int
     backing: str
     flaws: tuple[str, ...]
+    backing_format: str = ""
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -89,7 +91,7 @@ def inspect(read: Read, size: int, limit: int, declared: str = "") -> Image:
         flaws.append(f"It is {_named(kind)}: what such an image opens is not looked into here.")
     if declared and (reason := _why_not(kind, declared)):
         flaws.append(reason)
-    return Image(kind, looked.virtual_size, looked.backing, tuple(flaws))
+    return replace(looked, format=kind, flaws=tuple(flaws))
 
 
 def _tail(read: Read, size: int) -> bytes:
@@ -148,10 +150,13 @@ def _look_qcow(read: Read, head: bytes, size: int) -> Image:
         return Image("", 0, "", ())
     (virtual_size,) = struct.unpack_from(">q", head, 24)
     flaws = list(_judged("qcow2", read, head, size)) if header.version != 1 else []
+    if header.version == 2:
+        # It has no features: other things stand there, which the inspector takes for them.
+        flaws = [flaw for flaw in flaws if flaw != _WORDS["data_file"]]
     backing = read(*header.backing).decode(errors="surrogateescape") if header.backing else ""
     if header.backing and not backing.strip("\0"):
         flaws.append("It says that it is built on another file, and names none.")
-    return Image("", virtual_size, backing, tuple(flaws))
+    return Image("", virtual_size, backing, tuple(flaws), header.backing_format if backing else "")
 
 
 def _look_qed(read: Read, head: bytes, size: int) -> Image:
@@ -164,7 +169,7 @@ def _look_qed(read: Read, head: bytes, size: int) -> Image:
     flaws = ("It has features that are not known.",) if features & ~7 else ()
     if features & 1 and not backing.strip("\0"):
         flaws = (*flaws, "It says that it is built on another file, and names none.")
-    return Image("", virtual_size, backing, flaws)
+    return Image("", virtual_size, backing, flaws, "raw" if features & 4 else "")
 
 
 def _look_vmdk(read: Read, head: bytes, size: int) -> Image:

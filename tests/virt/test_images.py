@@ -60,6 +60,20 @@ def test_a_backing_file(tmp_path, form, name):
     assert image.problems == (f"It is built on another file, {name}, which would be opened with it.",)
 
 
+@pytest.mark.parametrize(
+    ("form", "words", "said"),
+    [
+        ("qcow2", ("-F", "qcow2"), "qcow2"),
+        ("qcow2", ("-F", "qcow2", "-o", "compat=0.10"), "qcow2"),
+        ("qed", ("-F", "raw"), "raw"),
+        ("qed", ("-F", "qcow2"), ""),
+    ],
+)
+def test_the_format_of_the_backing_file(tmp_path, form, words, said):
+    image = looked_at(made(tmp_path, form, "-u", "-b", "base", *words), form)
+    assert (image.backing, image.backing_format, image.flaws) == ("base", said, ())
+
+
 def test_a_backing_file_of_the_first_version_of_qcow(tmp_path):
     content = bytearray(made(tmp_path, "qcow"))
     struct.pack_into(">QI", content, 8, 60, 11)
