@@ -347,6 +347,25 @@ MESSAGES = {
         "Open it to accept it or to delete it, then ask again.",
         "It looks whole and may not be, so it is marked as unverified and cannot be used.",
     ),
+    "no_room": Message(
+        "The pool has not enough room for it.",
+        "Free some or choose another pool, then ask again.",
+        "What was written by then was deleted.",
+    ),
+    "copy_broken": Message(
+        "It broke off before all bytes were there.",
+        "Look at the other end of it, then ask again.",
+        "What was written by then was deleted.",
+    ),
+    "copy_differs": Message(
+        "What is stored is not what was sent: the checksums differ.",
+        "Ask again. If it happens again, look at the disks and the memory of both hosts.",
+        "The copy was deleted.",
+    ),
+    "image_refused": Message(
+        "The image is not safe to use.",
+        "Make it again without what is named here, or convert it where it comes from.",
+    ),
 }
 
 

@@ -136,6 +136,9 @@ class ShownJob:
             "not_permitted_any_more",
             "backing_hidden",
             "too_slow",
+            "no_room",
+            "copy_differs",
+            "image_refused",
         )
 
     @property
