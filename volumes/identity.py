@@ -3,15 +3,36 @@
 A VM of another host that uses the same file is as good a reason not to delete it as one of this host.
 """
 
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
 from hashlib import blake2b
+from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
 from pools.models import Pool
+from storagemgr.hosts.models import Host
 from volumes.models import DiskUse, Volume
 
 # What these list lies on a server: the same for every host whose pool names the same source.
 ON_A_SERVER = frozenset({"netfs", "gluster", "vstorage", "rbd", "sheepdog", "iscsi", "iscsi-direct"})
+_LUN = re.compile(r"-iscsi-(?P<target>[^/]+)-lun-(?P<number>\d+)$")
+_DEPTH = 16  # of overlays upon overlays that are followed
+
+
+@dataclass(frozen=True)
+class Twin:
+    """One row of the same bytes."""
+
+    pk: int
+    identity: str
+    path: str
+    name: str
+    pool_id: int
+    pool_uuid: UUID
+    host_id: int
 
 
 def identity_of(pool: Pool, name: str, path: str) -> str:
@@ -23,29 +44,106 @@ def identity_of(pool: Pool, name: str, path: str) -> str:
     return blake2b(place.encode(errors="surrogateescape"), digest_size=16).hexdigest()
 
 
+def twins_of(volume: Volume) -> list[Twin]:
+    """The volume itself, and all that are the same by path on its host or by identity on any."""
+    here = Q(pool__host_id=volume.pool.host_id, path=volume.path) if volume.path else Q(pk__in=[])
+    rows = _twins(Q(pk=volume.pk) | Q(identity=volume.identity) & ~Q(identity="") | here)
+    identities = {row.identity for row in rows} - {"", volume.identity}
+    if not identities:
+        return rows
+    return list(dict.fromkeys([*rows, *_twins(Q(identity__in=identities))]))
+
+
+def _twins(which: Q) -> list[Twin]:
+    columns = ("pk", "identity", "path", "name", "pool_id", "pool__uuid", "pool__host_id")
+    return [Twin(*values) for values in Volume.objects.filter(which).order_by().values_list(*columns)]
+
+
 def same_bytes(volume: Volume) -> QuerySet[Volume]:
-    """The volume and all that are the same by path on its host or by identity on any."""
-    return Volume.objects.filter(pk__in=_same(volume))
+    """The volume and all that are the same bytes."""
+    return Volume.objects.filter(pk__in={twin.pk for twin in twins_of(volume)})
 
 
-def _same(volume: Volume) -> set[int]:
-    here = Q(pool__host_id=volume.pool.host_id, path=volume.path) if volume.path else Q()
-    first = Volume.objects.filter(Q(pk=volume.pk) | Q(identity=volume.identity) & ~Q(identity="") | here)
-    rows = list(first.order_by().values_list("pk", "identity"))
-    identities = {identity for _, identity in rows if identity}
-    further = Volume.objects.filter(identity__in=identities).order_by().values_list("pk", flat=True)
-    return {pk for pk, _ in rows}.union(further)
+def pools_of_place(pool: Pool) -> QuerySet[Pool]:
+    """The pool and all that list the same place: a name in one is the same name in the others."""
+    same = Q(pk=pool.pk)
+    if pool.type in ON_A_SERVER and pool.source:
+        same |= Q(type=pool.type, source=pool.source)
+    if pool.target_path.strip("/") not in ("", "dev", "dev/disk/by-path"):
+        same |= Q(host_id=pool.host_id, target_path=pool.target_path)
+    return Pool.objects.filter(same)
 
 
-def uses_of(volume: Volume) -> QuerySet[DiskUse]:
-    """What VMs of any host have of these bytes."""
-    return DiskUse.objects.filter(volume__in=_same(volume))
+def hosts_beside(volume: Volume) -> QuerySet[Host]:
+    """The other hosts that see the storage on which the volume lies."""
+    pool = volume.pool
+    if pool.type not in ON_A_SERVER or not pool.source:
+        return Host.objects.none()
+    sharing = Pool.objects.filter(type=pool.type, source=pool.source).exclude(host_id=pool.host_id)
+    return Host.objects.filter(pk__in=sharing.values("host_id"))
 
 
-def children_of(volume: Volume) -> QuerySet[Volume]:
+def uses_of(volume: Volume, twins: Iterable[Twin] | None = None) -> QuerySet[DiskUse]:
+    """What VMs of any host have of these bytes, also by a path or an address that leads to no row of ours."""
+    twins = list(twins_of(volume) if twins is None else twins)
+    means = Q(volume__in={twin.pk for twin in twins})
+    for host_id, paths in _paths(twins).items():
+        means |= Q(host_id=host_id, path__in=paths)
+    for ending in _endings(volume):
+        means |= Q(path__contains="://", path__endswith=ending)
+    if found := _LUN.search(volume.path):
+        means |= Q(path__endswith=found[0])
+    if volume.pool.type == "rbd" and volume.path:
+        means |= Q(volume=None, path=volume.path)
+    return DiskUse.objects.filter(means)
+
+
+def _endings(volume: Volume) -> list[str]:
+    """How the addresses end under which QEMU reaches these bytes itself, by whatever name of the server."""
+    pool = volume.pool
+    if found := _LUN.search(volume.path):
+        target, number = found["target"], found["number"]
+        return [f"/{target}/{number}", *([f"/{target}"] if number == "0" else [])]
+    if pool.type == "netfs" and (directory := pool.source.partition(":/")[2].strip("/")):
+        return [f"/{directory}/{volume.name}"]
+    if pool.type == "gluster" and "://" in volume.path:
+        return ["/" + volume.path.partition("://")[2].partition("/")[2]]
+    return []
+
+
+def _paths(twins: Iterable[Twin]) -> dict[int, set[str]]:
+    found: dict[int, set[str]] = defaultdict(set)
+    for twin in twins:
+        if twin.path:
+            found[twin.host_id].add(twin.path)
+    return found
+
+
+def children_of(volume: Volume, twins: Iterable[Twin] | None = None) -> QuerySet[Volume]:
     """The volumes of any host whose backing store these bytes are, nearest level only."""
+    twins = list(twins_of(volume) if twins is None else twins)
+    return Volume.objects.filter(_built_on(_paths(twins))).exclude(pk__in={twin.pk for twin in twins})
+
+
+def _built_on(paths: dict[int, set[str]]) -> Q:
     built_on = Q(pk__in=[])
-    for host_id, path in same_bytes(volume).order_by().values_list("pool__host_id", "path"):
-        if path:
-            built_on |= Q(pool__host_id=host_id, backing_path=path)
-    return Volume.objects.filter(built_on).exclude(pk__in=_same(volume))
+    for host_id, some in paths.items():
+        built_on |= Q(pool__host_id=host_id, backing_path__in=some)
+    return built_on
+
+
+def descendants_of(volume: Volume, twins: Iterable[Twin] | None = None) -> set[int]:
+    """The ids of all that would be lost with it: the overlays, and what is built on them."""
+    twins = list(twins_of(volume) if twins is None else twins)
+    known, paths = {twin.pk for twin in twins}, _paths(twins)
+    found: set[int] = set()
+    for _ in range(_DEPTH):
+        level = _twins(_built_on(paths))
+        identities = {row.identity for row in level} - {""}
+        new = [row for row in {*level, *_twins(Q(identity__in=identities))} if row.pk not in known]
+        if not new:
+            break
+        known.update(row.pk for row in new)
+        found.update(row.pk for row in new)
+        paths = _paths(new)
+    return found

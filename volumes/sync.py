@@ -190,17 +190,17 @@ def read_uses_due(reading: Reading, *, at_once: bool) -> None:
         uses = reading.ask(key, USES_S, virt_domains.list_disk_uses, lambda late: None)
     except calls.Overdue:
         return
-    _write_uses(host, uses, started)
+    write_uses(host, uses, started)
 
 
 def read_uses(connection: Connection, host: Host) -> None:
     """What every VM of the host refers to. Waits for as long as libvirt does."""
     started = timezone.now()
-    _write_uses(host, virt_domains.list_disk_uses(connection), started)
+    write_uses(host, virt_domains.list_disk_uses(connection), started)
 
 
 @transaction.atomic
-def _write_uses(host: Host, uses: list[virt_domains.DiskUse], started: datetime) -> None:
+def write_uses(host: Host, uses: list[virt_domains.DiskUse], started: datetime) -> None:
     """Write what differs, unless somebody who began later has written already.
 
     A delete relies on it: an older reading must not take away the disk that a VM was given meanwhile.

@@ -35,7 +35,7 @@ def rows() -> list[tuple[str, str, str | None]]:
 
 @pytest.fixture
 def write(host: Host) -> Callable[..., None]:
-    return lambda *uses: sync._write_uses(host, list(uses), timezone.now())
+    return lambda *uses: sync.write_uses(host, list(uses), timezone.now())
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_the_use_outlives_the_row_of_its_volume(write, host, make_pool, make_vol
 def test_an_older_reading_takes_nothing_away(write, host):
     older = timezone.now()
     write(use(path="/a"))
-    sync._write_uses(host, [], older)
+    sync.write_uses(host, [], older)
     assert DiskUse.objects.count() == 1
 
 

@@ -3,19 +3,12 @@
 from pools.operations import find as find_pool
 from pools.operations import once_it_answers
 from storagemgr.jobs.models import Job
-from storagemgr.jobs.operations import Danger, Finding, Operation, OperationFailed, Run, Step, register
+from storagemgr.jobs.operations import Danger, Finding, Operation, Run, Step, register
 from storagemgr.virt import volumes as virt_volumes
 from storagemgr.virt.errors import VirtError
-from volumes import files
-from volumes.identity import children_of, uses_of
+from volumes import safety
 from volumes.models import Volume
-from volumes.operations.base import Events, check, find, lock, read_new, some, virsh, why_off_in
-
-
-def _check_delete(run: Run) -> None:
-    check(run)
-    if name := files.needed_by(run.target):
-        raise OperationFailed("changed_since", f"{name} needs it, by another path to the same file.")
+from volumes.operations.base import Events, find, read_new, virsh, why_off_in
 
 
 def _why_no_delete(volume: Volume) -> str:
@@ -23,26 +16,7 @@ def _why_no_delete(volume: Volume) -> str:
         return reason
     if volume.pool.type == "disk" and volume.pool.source.startswith("/dev/disk/"):
         return "libvirt deletes a partition only where the pool names its disk as the kernel does: /dev/sdb."
-    if vms := users_of(volume):
-        return f"Used by {some(vms)}. Detach it there first."
-    if children := _overlays(volume):
-        return f"Other volumes are built on it: {children}. They would be lost with it."
-    return ""
-
-
-def _overlays(volume: Volume) -> str:
-    """Who may see this pool may not see the others, so only their number is told."""
-    children = children_of(volume)
-    here = [child.name for child in children.filter(pool=volume.pool)[:4]]
-    elsewhere = children.exclude(pool=volume.pool).count()
-    parts = [some(here)] if here else []
-    parts += [f"{elsewhere} in other pools"] if elsewhere else []
-    return " and ".join(parts)
-
-
-def users_of(volume: Volume) -> list[str]:
-    """The names of the VMs that refer to these bytes on any host, running or not."""
-    return sorted(set(uses_of(volume).values_list("domain_name", flat=True)))
+    return safety.why_not(volume, "delete")
 
 
 def _delete(run: Run) -> Events:
@@ -75,14 +49,15 @@ DELETE = register(
         right="volume.delete",
         target=Volume,
         find=find,
-        check=_check_delete,
+        check=safety.read_again,
         danger=Danger.DESTROYS,
         is_quick=True,
         run=_delete,
         settle=once_it_answers(_settle_delete),
         why_off=_why_no_delete,
         effects=lambda volume: [f"The data of {volume.name} is gone; libvirt has no trash."],
-        locks=lambda volume, params: [lock(volume.pool, volume.name, is_write=True)],
+        checks=lambda volume, user: safety.checks(volume, "delete", user),
+        locks=lambda volume, params: safety.locks_of(volume),
         volume_of=lambda volume, params: volume.name,
         virsh=lambda volume, params: virsh(
             volume.pool, "vol-delete", "--pool", volume.pool.name, volume.name
