@@ -1,15 +1,18 @@
 """Pools as the pages list them. The number of queries does not depend on the number of pools."""
 
 from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
+
+from django.db.models import QuerySet
 
 from pools.capacity import Space, space_of
 from pools.models import Pool
 from pools.states import pool_state
 from storagemgr.access.scopes import Actor
 from storagemgr.hosts.states import State
+from storagemgr.jobs.bulk import Many
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.words import shown_of
 from storagemgr.templatetags.storage import as_of
@@ -71,3 +74,17 @@ def active_jobs(user: Actor, pools: Sequence[Pool]) -> dict[tuple[int, UUID], li
     for job in Job.objects.visible_to(user).active().filter(pool_uuid__in=here).order_by("id"):
         found[job.host_id, job.pool_uuid].append(job)
     return found
+
+
+def _choosable(user: Actor) -> QuerySet[Pool]:
+    rows = Pool.objects.visible_to(user).select_related("host")
+    return rows.order_by("host__name", "name", "pk")
+
+
+def _of_jobs(rows: QuerySet[Pool], jobs: Sequence[Job]) -> Iterable[Pool]:
+    wanted = {(job.host_id, job.pool_uuid) for job in jobs}
+    found = rows.filter(uuid__in={uuid for _, uuid in wanted})
+    return [pool for pool in found if (pool.host_id, pool.uuid) in wanted]
+
+
+MANY = Many("pool", "pools:fleet", _choosable, _of_jobs)

@@ -1,13 +1,15 @@
 from django.urls import path
 
-from pools import bulk, views
+from pools import views
 from pools.configuration import pages as configuration
 from pools.drafts import views as drafts
+from pools.rows import MANY
+from storagemgr.jobs import bulk
 
 app_name = "pools"
 urlpatterns = [
     path("", views.fleet, name="fleet"),
-    path("pools/selected/<slug:slug>/", bulk.selected, name="selected"),
+    path("pools/selected/<slug:slug>/", bulk.selected, {"many": MANY}, name="selected"),
     path("pools/new/", drafts.drafts, name="new"),
     path("pools/new/", drafts.drafts, name="drafts"),
     path("pools/new/<int:pk>/", drafts.draft, name="draft"),

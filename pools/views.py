@@ -7,7 +7,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_safe
 
-from pools import attention, bulk, filters
+from pools import attention, filters
 from pools.capacity import FleetSpace
 from pools.configuration import history
 from pools.drafts.steps import may_define_somewhere
@@ -18,6 +18,7 @@ from storagemgr.access.objects import visible_or_404
 from storagemgr.access.scopes import scope
 from storagemgr.hosts.manage import may_manage
 from storagemgr.hosts.models import Host
+from storagemgr.jobs import bulk
 from storagemgr.jobs.buttons import buttons_of
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import Operation, by_slug, operations_for
@@ -61,7 +62,7 @@ def fleet(request: HttpRequest) -> HttpResponse:
         "notices": found[:NOTICES_SHOWN],
         "notice_count": len(found),
         "hosts": [] if known else list(Host.objects.visible_to(request.user)),
-        "for_many": (for_many := bulk.offered_to(request.user)),
+        "for_many": (for_many := bulk.offered_to(request.user, "pool")),
         "is_choosable": bool(for_many),
         "may_make": may_define_somewhere(request.user),
         "sees_all": scope(request.user, "pool.view").everything,

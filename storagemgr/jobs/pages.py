@@ -143,11 +143,11 @@ def _known(request: HttpRequest, operation: Operation, target: Any, form: Operat
     except ValueError:
         return None
     job = Job.objects.filter(key=key, requested_by=request.user, operation=operation.name).first()
-    is_same = job and operation.label(target, job.params) == job.title and _asks_for(form, job.params)
+    is_same = job and operation.label(target, job.params) == job.title and asks_for(form, job.params)
     return job if is_same else None
 
 
-def _asks_for(form: OperationForm, params: dict[str, Any]) -> bool:
+def asks_for(form: OperationForm, params: dict[str, Any]) -> bool:
     """Field by field: as a whole the form is wrong by now, the name that it asked for is taken."""
     try:
         return all(
