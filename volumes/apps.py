@@ -6,4 +6,4 @@ class VolumesConfig(AppConfig):
 
     def ready(self) -> None:
         # They declare the operations.
-        from volumes.operations import copying, creating, deleting  # noqa: F401
+        from volumes.operations import copying, copying_to_host, creating, deleting  # noqa: F401
