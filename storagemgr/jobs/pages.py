@@ -190,6 +190,8 @@ def _page(request: HttpRequest, page: dict[str, Any], status: int) -> HttpRespon
     errors = [form[name] for name in form.errors if name in form.fields and name != "key"]
     pool = getattr(target, "pool", target)
     host = pool if isinstance(pool, Host) else pool.host
+    checks = operation.checks(target, request.user)
+    in_the_way = bool(page["off"]) or not all(check.is_ok for check in checks)
     page |= {
         "heading": heading(operation, target),
         "button": button(operation, target),
@@ -198,12 +200,13 @@ def _page(request: HttpRequest, page: dict[str, Any], status: int) -> HttpRespon
         "is_pool": pool is target and pool is not host,
         "typed_text": operation.typed_word or str(target),
         "effects": operation.effects(target),
+        "checks": checks,
         "virsh": operation.virsh(target, params).split(" "),
         "errors": errors if status == 422 else [],
         "general_errors": _general_errors(form) if status == 422 else [],
         "key": _key_for(form),
         "danger": operation.danger.value,
-        "can_ask": not page["off"] or request.method == "POST",
+        "can_ask": not in_the_way or request.method == "POST",
     }
     return render(request, operation.template, page, status=status)
 
@@ -226,7 +229,7 @@ def _key_for(form: OperationForm) -> uuid.UUID:
 def _done(request: HttpRequest, operation: Operation, target: Any, job: Job) -> HttpResponse:
     if operation.is_quick:
         job = _wait(job)
-    if request.htmx or job.is_active or not operation.is_quick:
+    if request.htmx or job.is_pending or not operation.is_quick:
         return see(job.get_absolute_url())
     # It is told here, so that the strip does not tell it once more.
     mine = Job.objects.filter(pk=job.pk, requested_by=request.user, acknowledged_at=None)
