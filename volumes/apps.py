@@ -1,9 +1,22 @@
+from importlib import import_module
+
 from django.apps import AppConfig
+
+# In the order of their buttons.
+OPERATIONS = (
+    "creating",
+    "copying",
+    "copying_to_host",
+    "resizing",
+    "wiping",
+    "inspecting",
+    "deleting",
+)
 
 
 class VolumesConfig(AppConfig):
     name = "volumes"
 
     def ready(self) -> None:
-        # They declare the operations.
-        from volumes.operations import copying, copying_to_host, creating, deleting  # noqa: F401
+        for name in OPERATIONS:
+            import_module(f"volumes.operations.{name}")

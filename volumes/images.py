@@ -14,7 +14,7 @@ SPECIAL = "It is a link or a special file on the host and no disk, so it is neve
 
 
 def look_at(connection: Connection, volume: Volume, declared: str) -> Image:
-    """The image as its bytes are now; `declared`: the format that it is said to have, "" where the pool has none."""
+    """The image as its bytes are now; `declared`: the format that it is said to have, "" for any."""
     pool_uuid = str(volume.pool.uuid)
     info = virt_volumes.read_volume(connection, pool_uuid, volume.name)
     size = info.capacity if info.physical is None or info.type != "file" else info.physical
@@ -25,14 +25,14 @@ def look_at(connection: Connection, volume: Volume, declared: str) -> Image:
             return b""
         return virt_volumes.read_bytes(connection, pool_uuid, volume.name, offset, length)
 
-    return images.inspect(read, size, settings.VIRTUAL_SIZE_LIMIT, declared or "raw")
+    return images.inspect(read, size, settings.VIRTUAL_SIZE_LIMIT, declared)
 
 
 def problems_of(connection: Connection, volume: Volume, declared: str) -> list[str]:
     """Why nobody should open it: for what came from outside, which so far no volume is built on."""
     if volume.is_special:
         return [SPECIAL]
-    image = look_at(connection, volume, declared)
+    image = look_at(connection, volume, declared or "raw")
     problems = list(image.problems)
     if image.format == "luks" and not volume.encrypted:
         problems.append("It is encrypted with LUKS, so nobody can say what is in it.")

@@ -26,6 +26,7 @@ from storagemgr.virt.connection import Connection
 from storagemgr.virt.errors import VirtError
 from storagemgr.virt.sizes import total
 from storagemgr.virt.volumes import VolumeInfo, VolumeListing
+from volumes import files, labels, special
 from volumes.identity import identity_of
 from volumes.models import DiskUse, Volume, VolumeNotes
 
@@ -102,13 +103,16 @@ def _write_listing(pool: Pool, listing: VolumeListing, started: datetime) -> Non
     infos = {info.name: info for info in map(_fitting, listing.volumes) if info}
     rows = Volume.objects.filter(pool=pool).order_by()
     stored = {row[0]: row for row in rows.values_list(*COLUMNS).iterator(chunk_size=BATCH)}
-    differ = [info for name, info in infos.items() if stored.get(name) != _values(pool, info)]
+    directory = files.real_directory(pool)
+    differ = [info for name, info in infos.items() if stored.get(name) != _values(pool, info, directory)]
     for part in _parts(differ):
+        labels.forget(pool, [info.name for info in part if info.format == "iso"])
         _upsert(pool, part, started)
     for names in _parts(list(stored.keys() - infos.keys())):
         rows.filter(name__in=names, seen_at__lt=started).delete()
     if differ:
         _link_notes(pool)
+    special.mark(pool)
     Pool.objects.filter(pk=pool.pk).update(
         promised=total(max(info.capacity, info.allocation) for info in infos.values()),
         volume_allocation=total(info.allocation for info in infos.values()),
@@ -118,8 +122,9 @@ def _write_listing(pool: Pool, listing: VolumeListing, started: datetime) -> Non
     )
 
 
-def _values(pool: Pool, info: VolumeInfo) -> tuple[Any, ...]:
-    return (*_of_libvirt(info), identity_of(pool, info.name, info.path))
+def _values(pool: Pool, info: VolumeInfo, directory: str) -> tuple[Any, ...]:
+    path = info.path.replace(pool.target_path, directory, 1) if directory else info.path
+    return (*_of_libvirt(info), identity_of(pool, info.name, path))
 
 
 def _link_notes(pool: Pool) -> None:
@@ -159,7 +164,8 @@ def _upsert(pool: Pool, infos: Iterable[VolumeInfo], seen_at: datetime) -> None:
     )
     moment = database.ops.adapt_datetimefield_value
     modified = 1 + COLUMNS.index("modified")
-    rows = [[pool.pk, *_values(pool, info), moment(seen_at)] for info in infos]
+    directory = files.real_directory(pool)
+    rows = [[pool.pk, *_values(pool, info, directory), moment(seen_at)] for info in infos]
     for row in rows:
         row[modified] = moment(row[modified])
     with transaction.atomic(), database.cursor() as cursor:
@@ -175,8 +181,11 @@ def read_one(connection: Connection, pool: Pool, name: str) -> Volume | None:
             raise
         Volume.objects.filter(pool=pool, name=name).delete()
         return None
+    if Volume.objects.filter(pool=pool, name=name).exclude(modified=info.modified).exists():
+        labels.forget(pool, [name])
     _upsert(pool, [info], timezone.now())
     _link_notes(pool)
+    special.mark(pool, [name])
     return Volume.objects.select_related("pool__host").filter(pool=pool, name=name).first()
 
 

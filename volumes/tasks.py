@@ -22,7 +22,7 @@ from storagemgr.jobs.submit import submit
 from storagemgr.jobs.sweep import sweep
 from storagemgr.jobs.tasks import settle_job
 from storagemgr.virt.errors import VirtError
-from volumes import sync
+from volumes import labels, sync
 from volumes.models import DiskUse
 
 logger = logging.getLogger(__name__)
@@ -110,5 +110,6 @@ def _read(host: Host) -> None:
         pools = pool_sync.read_pools(reading)
         were_read = sync.read_volumes_due(reading, pools)
         sync.read_uses_due(reading, at_once=were_read)
+        labels.read_due(reading)
     except VirtError as error:
         host_sync.fail(host, error)

@@ -135,7 +135,7 @@ def test_an_idle_reading_takes_as_many_queries_for_ten_pools_as_for_one(read, ho
         new_pool("one.img")
     read()
     assert Pool.objects.count() == 10
-    assert queries() == one == 10 + 2  # two of read_host itself
+    assert queries() == one == 11 + 2  # two of read_host itself
 
 
 def test_read_one_writes_status_and_definition(host, read, c, new_pool, virsh):
