@@ -256,9 +256,35 @@ MESSAGES = {
         "Who runs the host can set the libvirt secret that the pool or volume names.",
         NOTHING_CHANGED,
     ),
+    "secret_taken": Message(
+        "The host keeps a passphrase for a volume of this name already.",
+        "Choose another name. If no such volume is left anywhere, virsh secret-undefine removes it.",
+        NOTHING_MADE,
+    ),
+    "no_reflink": Message(
+        "The file system of the pool cannot share blocks between files.",
+        "Ask again without sharing blocks; the copy then takes space of its own.",
+        NOTHING_MADE,
+    ),
+    "named_otherwise": Message(
+        "The host named the new partition otherwise.",
+        "Refresh the pool, then ask again: the next name is worked out from what is there.",
+        "If the partition is still there, delete it.",
+    ),
     "too_many_volumes": Message(
         "The pool has more volumes than libvirt can list.",
         "libvirt lists at most 16,384. Move some to another pool.",
+    ),
+    "scrub_missing": Message(
+        "The host lacks the program scrub, which overwrites with patterns.",
+        "Who runs the host can install it (the package scrub of Debian, Ubuntu and Fedora). Zeros are written by "
+        "libvirt itself.",
+        NOTHING_CHANGED,
+    ),
+    "wipe_unseen": Message(
+        "It was cut off from libvirt before anybody saw its end.",
+        "Wipe it again.",
+        "It cannot be claimed that the volume is wiped; a part of its data is overwritten.",
     ),
     # What libvirt thinks of the request
     "no_support": Message(
@@ -301,6 +327,12 @@ MESSAGES = {
         "It is built on a volume that you may not see.",
         "Ask somebody who sees that volume's pool to make the copy.",
         NOTHING_CHANGED,
+    ),
+    "in_quarantine": Message(
+        "The image in it is dangerous to open.",
+        "It is in quarantine: nobody copies, downloads or attaches it from here. Delete it, or put a good image in its"
+        " place and inspect it again.",
+        "The volume is as it was.",
     ),
     "target_gone": Message(
         "It is not there any more.",
@@ -365,6 +397,24 @@ MESSAGES = {
     "image_refused": Message(
         "The image is not safe to use.",
         "Make it again without what is named here, or convert it where it comes from.",
+    ),
+    "url_not_allowed": Message(
+        "This URL is not allowed here.",
+        "Use one that begins with what the form shows, or ask an administrator to allow it with IMPORT_URLS.",
+        NOTHING_MADE,
+    ),
+    "source_failed": Message(
+        "The web server did not give the file.",
+        "Look at the URL with a browser, then ask again.",
+        "What was written by then was deleted.",
+    ),
+    "too_big": Message(
+        "The file is too big.", "Use a smaller one, or ask an administrator to raise UPLOAD_LIMIT."
+    ),
+    "checksum_wrong": Message(
+        "The SHA-256 is another one than it should be.",
+        "Compare it with what the publisher says. If that is right, the file was damaged or changed on the way.",
+        "What was written was deleted.",
     ),
 }
 
