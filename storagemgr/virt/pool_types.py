@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import Literal
 
 from storagemgr.virt.pool_fields import Field, fields_of
-from storagemgr.virt.wipe_algorithms import ALGORITHMS, PATTERNS, ZERO
+from storagemgr.virt.volume_formats import CREATABLE
+from storagemgr.virt.wipe_algorithms import ALGORITHMS, PATTERNS, ZERO, algorithm, is_behind_a_link
 
 POOL_OPERATIONS = ("pool.start", "pool.stop", "pool.refresh", "pool.build", "pool.delete")
 VOLUME_OPERATIONS = (
@@ -84,16 +85,17 @@ class PoolType:
         is_new_enough = since is not None and version_of(libvirt_version) >= since
         return "" if is_new_enough else self.reasons.get(operation, "")
 
-    def why_no_wipe(self, algorithm: str) -> str:
-        """The sentence that says why libvirt cannot wipe with it here; "" when it can."""
-        if algorithm in self.wipes:
-            return ""
+    def why_no_wipe(self, name: str, path: str = "") -> str:
+        """The sentence that says why the algorithm cannot wipe the volume with this path; "" when it can."""
+        if name in self.wipes:
+            is_in_vain = algorithm(name).needs_scrub and is_behind_a_link(path)
+            return _SCRUB_IN_VAIN if is_in_vain else ""
         if reason := self.reasons.get("volume.wipe"):
             return reason
-        if algorithm == "trim":
+        if name == "trim":
             return "Only images of Ceph can be trimmed by libvirt."
-        if algorithm not in ALGORITHMS:
-            return f"No algorithm of libvirt has the name {algorithm}."
+        if name not in ALGORITHMS:
+            return f"No algorithm of libvirt has the name {name}."
         return "The patterns of scrub need a path on the host, which these volumes do not have."
 
 
@@ -102,7 +104,8 @@ def _reasons(*parts: tuple[str, str]) -> Mapping[str, str]:
     return MappingProxyType({name: sentence for names, sentence in parts for name in names.split()})
 
 
-_FILE_FORMATS = ("raw", "qcow2")
+_SCRUB_IN_VAIN = "scrub overwrites nothing behind a link to a device; libvirt reports success all the same."
+_FILE_FORMATS = CREATABLE
 _RESCAN = "Reads the directory again and finds files that were added, changed or removed outside libvirt."
 _REREAD = "Reads the list of volumes again."
 _NOTHING_TO_BUILD = "There is nothing to build: libvirt only uses what is there already."

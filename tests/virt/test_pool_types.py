@@ -110,6 +110,21 @@ def test_a_zfs_volume_grows_from_libvirt_11_7_on():
     assert TYPES["logical"].why_not("volume.resize", "12.5.0")
 
 
+@pytest.mark.parametrize(
+    ("path", "is_in_vain"),
+    [
+        ("/dev/vg1/web01", True),
+        ("/dev/mapper/mpatha", True),
+        ("/dev/disk/by-path/ip-10.0.0.1:3260-iscsi-iqn.2026-01.x:y-lun-1", True),
+        ("/dev/sdb1", False),
+        ("/var/lib/libvirt/images/dev/web01.raw", False),
+    ],
+)
+def test_patterns_are_not_for_devices_behind_a_link(path: str, is_in_vain: bool):
+    assert ("nothing behind a link" in TYPES["logical"].why_no_wipe("random", path)) == is_in_vain
+    assert TYPES["logical"].why_no_wipe("zero", path) == ""
+
+
 def test_the_algorithms_are_those_of_libvirt():
     constants = {name for name in dir(libvirt) if name.startswith("VIR_STORAGE_VOL_WIPE_ALG_")}
     prefix = "VIR_STORAGE_VOL_WIPE_ALG_"
