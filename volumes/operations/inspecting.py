@@ -4,6 +4,7 @@ from pools.operations import once_it_answers, unreachable
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import Finding, Operation, OperationFailed, Run, Step, register
 from storagemgr.templatetags.storage import size
+from storagemgr.virt.images import shown
 from storagemgr.virt.volumes import read_xml
 from volumes import chain, images
 from volumes.models import Volume
@@ -22,7 +23,7 @@ def _inspect(run: Run) -> Events:
     volume: Volume = run.target
     yield Step("Read the start of the image")
     image = images.look_at(run.open(), volume, volume.format)
-    built_on = f", built on {images.shown(image.backing)}" if image.backing else ""
+    built_on = f", built on {shown(image.backing)}" if image.backing else ""
     run.log(f"It is {image.format}, a disk of {size(image.virtual_size)}{built_on}.")
     problems = chain.dangers_of(volume, image)
     for problem in problems:
