@@ -3,6 +3,7 @@
 import os
 from functools import partial
 
+from pools.models import Pool
 from storagemgr.hosts import calls
 from volumes.models import DiskUse, Volume
 
@@ -41,6 +42,20 @@ def _is_same(path: str, other: str) -> bool:
         return calls.within(STAT_S, key, partial(_stat, path, other), lambda late: None)
     except calls.Overdue:
         return False
+
+
+def real_directory(pool: Pool) -> str:
+    """Where a link leads that the pool has as its directory; "" for none, or where that cannot be known."""
+    if pool.host.transport != "local" or pool.type != "dir" or not pool.target_path:
+        return ""
+    key = ("directory", pool.target_path)
+    if calls.overdue_since(key):
+        return ""
+    try:
+        real = calls.within(STAT_S, key, partial(os.path.realpath, pool.target_path), lambda late: None)
+    except calls.Overdue:
+        return ""
+    return "" if real == pool.target_path else real
 
 
 def _stat(path: str, other: str) -> bool:

@@ -18,7 +18,7 @@ from volumes.models import DiskUse, Volume
 
 # What these list lies on a server: the same for every host whose pool names the same source.
 ON_A_SERVER = frozenset({"netfs", "gluster", "vstorage", "rbd", "sheepdog", "iscsi", "iscsi-direct"})
-_LUN = re.compile(r"-iscsi-(?P<target>[^/]+)-lun-(?P<number>\d+)$")
+LUN = re.compile(r"-iscsi-(?P<target>[^/]+)-lun-(?P<number>\d+)$")
 _DEPTH = 16  # of overlays upon overlays that are followed
 
 
@@ -36,7 +36,10 @@ class Twin:
 
 
 def identity_of(pool: Pool, name: str, path: str) -> str:
-    """32 hex digits, the same for the same bytes as far as names tell. Links and bind mounts are not seen."""
+    """32 hex digits, the same for the same bytes as far as names tell. Bind mounts are not seen.
+
+    `path`: with links resolved where the host is this machine (files.real_directory).
+    """
     if pool.type in ON_A_SERVER and pool.source:
         place = f"{pool.type}\0{pool.source}\0{name}"
     else:
@@ -89,19 +92,19 @@ def uses_of(volume: Volume, twins: Iterable[Twin] | None = None) -> QuerySet[Dis
     means = Q(volume__in={twin.pk for twin in twins})
     for host_id, paths in _paths(twins).items():
         means |= Q(host_id=host_id, path__in=paths)
-    for ending in _endings(volume):
+    for ending in endings_of(volume):
         means |= Q(path__contains="://", path__endswith=ending)
-    if found := _LUN.search(volume.path):
+    if found := LUN.search(volume.path):
         means |= Q(path__endswith=found[0])
     if volume.pool.type == "rbd" and volume.path:
         means |= Q(volume=None, path=volume.path)
     return DiskUse.objects.filter(means)
 
 
-def _endings(volume: Volume) -> list[str]:
+def endings_of(volume: Volume) -> list[str]:
     """How the addresses end under which QEMU reaches these bytes itself, by whatever name of the server."""
     pool = volume.pool
-    if found := _LUN.search(volume.path):
+    if found := LUN.search(volume.path):
         target, number = found["target"], found["number"]
         return [f"/{target}/{number}", *([f"/{target}"] if number == "0" else [])]
     if pool.type == "netfs" and (directory := pool.source.partition(":/")[2].strip("/")):
