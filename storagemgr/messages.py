@@ -261,6 +261,11 @@ MESSAGES = {
         "Choose another name. If no such volume is left anywhere, virsh secret-undefine removes it.",
         NOTHING_MADE,
     ),
+    "secrets_lost": Message(
+        "The passphrase cannot be read any more.",
+        "The SECRET_KEY was changed while the job waited. Ask again.",
+        NOTHING_MADE,
+    ),
     "no_reflink": Message(
         "The file system of the pool cannot share blocks between files.",
         "Ask again without sharing blocks; the copy then takes space of its own.",

@@ -7,6 +7,7 @@ OPERATIONS = (
     "creating",
     "copying",
     "copying_to_host",
+    "importing",
     "resizing",
     "wiping",
     "inspecting",

@@ -12,7 +12,7 @@ from storagemgr.access.scopes import Actor, scope
 from storagemgr.jobs.models import Job, JobLock
 from storagemgr.jobs.operations import REGISTRY, Operation
 from storagemgr.messages import Message, message
-from storagemgr.templatetags.storage import size, span
+from storagemgr.templatetags.storage import moment_long, size, span
 
 State = Job.State
 NBSP = "\N{NO-BREAK SPACE}"
@@ -109,8 +109,13 @@ class ShownJob:
 
     @property
     def waited(self) -> str:
-        time = (self.job.started_at or self.job.finished_at or self.now) - self.job.created_at
-        return duration(time)
+        return duration((self.job.started_at or self.job.finished_at or self.now) - self._waits_since)
+
+    @property
+    def _waits_since(self) -> datetime:
+        """Of one that was scheduled: since its time came."""
+        due_at = self.job.due_at
+        return due_at if due_at and due_at <= self.now else self.job.created_at
 
     @property
     def left(self) -> str:
@@ -139,6 +144,10 @@ class ShownJob:
             "no_room",
             "copy_differs",
             "image_refused",
+            "url_not_allowed",
+            "source_failed",
+            "too_big",
+            "checksum_wrong",
         )
 
     @property
@@ -146,8 +155,17 @@ class ShownJob:
         job = self.job
         if job.state == State.QUEUED:
             return [Stage("Waits for its turn", "now"), Stage("Check again"), Stage("Do it"), Stage("Done")]
+        if job.state == State.SCHEDULED:
+            time = moment_long(job.due_at)
+            return [
+                Stage("Waits for its time", "now", time),
+                Stage("Check again"),
+                Stage("Do it"),
+                Stage("Done"),
+            ]
         if job.state == State.CANCELLED:
-            return [Stage("Cancelled while it waited", "bad", self.waited)]
+            words = "Undone before its time" if self.was_undone else "Cancelled while it waited"
+            return [Stage(words, "bad", self.waited)]
         is_checked = bool(job.daemon or job.step)
         steps = [Stage("Waited for its turn", "done", self.waited if job.started_at else "")]
         if not is_checked:
@@ -182,9 +200,16 @@ class ShownJob:
         return [Stage("Done", "done" if self.job.state == State.SUCCEEDED else "")]
 
     @property
+    def was_undone(self) -> bool:
+        """Cancelled before its time came."""
+        job = self.job
+        is_early = job.due_at is not None and job.finished_at is not None and job.finished_at < job.due_at
+        return job.state == State.CANCELLED and is_early
+
+    @property
     def is_not_taken(self) -> bool:
         """Its turn has come, yet no worker took it."""
-        return self.ahead is None and self.now - self.job.created_at > NOT_TAKEN
+        return self.ahead is None and self.now - self._waits_since > NOT_TAKEN
 
 
 def shown(user: Actor, jobs: Sequence[Job]) -> list[ShownJob]:

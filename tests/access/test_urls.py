@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from pools.models import NewPool, PoolConfiguration, PoolDraft
+from pools.models import NewPool, Pool, PoolConfiguration, PoolDraft
 from storagemgr.access.models import AuditEvent, Grant
 from storagemgr.access.rights import ROLES, roles_with
 from storagemgr.jobs.models import Batch, Job
@@ -30,6 +30,7 @@ TABLE = {
     "pools:new": SIGNED_IN,
     "pools:drafts": SIGNED_IN,
     "volumes:all": SIGNED_IN,
+    "volumes:wipes": SIGNED_IN,
     "jobs:list": SIGNED_IN,
     "jobs:strip": SIGNED_IN,
     "hosts:list": SIGNED_IN,
@@ -39,6 +40,7 @@ TABLE = {
     "pools:configuration_at": ("viewer", "pool"),
     "volumes:of_pool": ("viewer", "pool"),
     "volumes:volume": ("viewer", "volume"),
+    "volumes:wipe_record": ("viewer", "wipe"),
     "jobs:job": ("viewer", "job"),
     "jobs:batch": ("viewer", "batch"),
     "hosts:host": ("viewer", "host"),
@@ -46,6 +48,7 @@ TABLE = {
     "jobs:cancel": ("operator", "job"),
     "jobs:give_up": ("operator", "job"),
     "volumes:create": ("operator", "pool"),
+    "volumes:import": ("operator", "pool"),
     "pools:operate": ("operation", "pool"),
     "volumes:operate": ("operation", "volume"),
     "pools:find-sources": ("operation", "newpool"),
@@ -213,8 +216,8 @@ def test_an_operation_by_role(client, things, name):
 
 
 def _operation_url(operation, row):
-    if operation.name == "volume.create":
-        return reverse("volumes:create", kwargs={"pk": row.pk})
+    if operation.name.startswith("volume.") and operation.target is Pool:
+        return reverse(f"volumes:{operation.slug}", kwargs={"pk": row.pk})
     if operation.target is NewPool:
         return reverse(f"pools:{operation.slug}", kwargs={"pk": row.pk})
     page = f"{operation.target._meta.model_name}s:operate"

@@ -1,6 +1,7 @@
 """A volume whose bytes come from elsewhere: made empty, filled, compared and looked into."""
 
 import hashlib
+import re
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
@@ -26,7 +27,9 @@ from volumes.models import Volume
 Pieces = Iterable[bytes]
 TELL_EVERY_S = 0.5
 REFRESH_TRIES, REFRESH_AGAIN_S = 20, 0.25
-MAKE, READ_NEW = "Make ", "Read the new volume"
+# Beginnings of a job's steps: before anything is made; while it is; after all was compared.
+ASK, MAKE, READ_NEW = "Ask ", "Make ", "Read the new volume"
+SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 
 def make_empty(connection: Connection, pool: Pool, name: str, size: int) -> None:
@@ -78,6 +81,30 @@ def stored_sha256(
         with Download(connection, str(pool.uuid), name, 0, size) as stream:
             yield from pour(stream, digest.update)
     return digest.hexdigest()
+
+
+def check_arrival(
+    connection: Connection,
+    pool: Pool,
+    name: str,
+    size: int,
+    *,
+    declared: str,
+    wanted: str = "",
+    sent: str = "",
+) -> Generator[Step | Progress, None, str]:
+    """Returns the SHA-256 of what is stored, once that is what was sent and what the person said it is.
+
+    `declared`: the format. OperationFailed copy_differs, checksum_wrong or image_refused.
+    """
+    stored = yield from stored_sha256(connection, pool, name, size)
+    if sent and stored != sent:
+        raise OperationFailed("copy_differs", f"Sent {sent}, stored {stored}.")
+    if wanted and stored != wanted.lower():
+        raise OperationFailed("checksum_wrong", f"Its SHA-256 is {stored}.")
+    yield Step("Look into the image")
+    look_into(connection, pool, name, declared)
+    return stored
 
 
 def look_into(connection: Connection, pool: Pool, name: str, declared: str) -> None:
@@ -157,7 +184,7 @@ def settle(run: Run, pool: Pool | None, name: str) -> Finding:
     job = run.job
     if pool is None:
         return Finding(Job.State.FAILED, "The pool is gone, and with it what was made.", "target_gone")
-    if not job.step:
+    if not job.step or job.step.startswith(ASK):
         return Finding(Job.State.FAILED, "Nothing was made yet.", "nothing_done")
     connection = open_in_time(pool.host)
     run.connections.append(connection)
