@@ -7,12 +7,14 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
 
 from pools.models import NewPool, Pool, PoolConfiguration, PoolDraft
 from storagemgr.access.models import AuditEvent, Grant
 from storagemgr.access.rights import ROLES, roles_with
 from storagemgr.jobs.models import Batch, Job
 from storagemgr.jobs.operations import REGISTRY, operations_for
+from volumes.models import WipeRecord
 
 pytestmark = pytest.mark.django_db
 
@@ -106,7 +108,14 @@ def things(volume, host, pool):
         "batch": batch,
         "draft": draft,
         "newpool": new,
+        "wipe": wipe_of(volume),
     }
+
+
+def wipe_of(volume):
+    pool, now = volume.pool, timezone.now()
+    place = {"host_id": pool.host_id, "pool_uuid": pool.uuid, "volume_name": volume.name}
+    return WipeRecord.objects.create(job_id=1, capacity=1, allocation=1, started_at=now, **place)
 
 
 def everyone():
@@ -226,8 +235,6 @@ def _operation_url(operation, row):
 
 def _row_for(operation, row):
     """Change the row so that the operation applies to it."""
-    from django.utils import timezone
-
     if operation.name == "pool.autostart_off":
         row.autostart = True
     elif operation.name in ("pool.look", "pool.build_overwrite"):

@@ -2,19 +2,23 @@
 
 import shlex
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.utils import timezone
 
 from pools import sync as pool_sync
 from pools.models import Pool
-from pools.operations import find as find_pool
 from pools.operations import unreachable
 from storagemgr.jobs.models import Job, JobLock
 from storagemgr.jobs.operations import Finding, OperationFailed, Progress, Run, Step
+from storagemgr.templatetags.storage import size
+from storagemgr.virt import pools as virt_pools
 from storagemgr.virt import volumes as virt_volumes
 from storagemgr.virt.errors import VirtError
+from storagemgr.virt.secrets import forget_volume_secret, put_volume_secret
 from volumes import sync
+from volumes.forms import notes_of, why_name_is_kept
 from volumes.models import Volume
 
 Events = Iterator[Step | Progress]
@@ -29,9 +33,78 @@ def find(job: Job) -> Volume | None:
     return rows.filter(name=job.params.get("source", job.volume_name)).first()
 
 
+def pool_of_new(job: Job) -> Pool | None:
+    """Where the job makes a volume: in its own pool, or in the one of the same host that it copies into."""
+    rows = Pool.objects.select_related("host").filter(host_id=job.host_id)
+    return rows.filter(uuid=job.params.get("into") or job.pool_uuid).first()
+
+
 def made(job: Job) -> Volume | None:
-    rows = Volume.objects.filter(pool__host_id=job.host_id, pool__uuid=job.pool_uuid)
-    return rows.filter(name=job.params["name"]).first()
+    return Volume.objects.filter(pool=pool_of_new(job), name=job.params["name"]).first()
+
+
+def path_of_new(pool: Pool, name: str) -> str:
+    return f"{pool.target_path.rstrip('/')}/{name}"
+
+
+def check_new(run: Run, pool: Pool) -> None:
+    """Read the pool again, and refuse a name that is kept for a protected volume."""
+    try:
+        pool_sync.read_one(run.connections[-1] if run.connections else run.open(), pool)
+    except VirtError as error:
+        if error.code == "no_pool":
+            raise OperationFailed("target_gone") from error
+        raise
+    if reason := why_name_is_kept(pool, run.job.params["name"]):
+        raise OperationFailed("changed_since", reason)
+
+
+def read_made(connection: Any, pool: Pool, name: str) -> Volume | None:
+    """The new row. Notes on an earlier volume of this name go: nobody inherits an owner or an expiry."""
+    notes_of(pool, name).delete()
+    return read_new(connection, pool, name)
+
+
+@contextmanager
+def volume_secret(connection: Any, pool: Pool, name: str, passphrase: str) -> Iterator[str]:
+    """The UUID of a secret for a volume that is made inside, "" without passphrase; it goes again if that fails."""
+    if not passphrase:
+        yield ""
+        return
+    path = path_of_new(pool, name)
+    uuid = put_volume_secret(connection, path, passphrase)
+    try:
+        yield uuid
+    except VirtError as error:
+        if error.code != "connection_lost":
+            forget_volume_secret(connection, path)
+        raise
+
+
+@contextmanager
+def telling_of_space(connection: Any, pool: Pool, needed: int) -> Iterator[None]:
+    """A full pool is told with how much was needed and how much is free. libvirt took away what it had begun."""
+    try:
+        yield
+    except VirtError as error:
+        if error.code != "no_space":
+            raise
+        free = _free(connection, pool)
+        raise OperationFailed(
+            "no_space", f"{size(needed)} needed, {size(free)} free in {pool}.\n{error.detail}"
+        ) from error
+
+
+def _free(connection: Any, pool: Pool) -> int:
+    """After a refresh: libvirt counts only then."""
+    try:
+        virt_pools.refresh(connection, str(pool.uuid))
+    except VirtError as error:
+        if error.code == "connection_lost":
+            raise
+    pool_sync.read_one(connection, pool)
+    pool.refresh_from_db()
+    return pool.available
 
 
 def check(run: Run) -> None:
@@ -52,7 +125,7 @@ def lock(pool: Pool, name: str, *, is_write: bool) -> JobLock:
 
 
 def why_off_in(pool: Pool, operation: str) -> str:
-    if reason := unreachable(pool) or pool.kind.why_not(operation):
+    if reason := unreachable(pool) or pool.kind.why_not(operation, pool.host.libvirt_version):
         return reason
     return "" if pool.is_active else f"{pool} is stopped; start it first."
 
@@ -69,7 +142,7 @@ def read_new(connection: Any, pool: Pool, name: str) -> Volume | None:
 def settle_new(run: Run) -> Finding:
     """How making a volume ended: is the name there, is libvirt still writing it, is it the same daemon as then?"""
     job, connection = run.job, run.open()
-    pool, name = find_pool(job), job.params["name"]
+    pool, name = pool_of_new(job), job.params["name"]
     is_same_daemon = job.daemon != "unknown" and connection.daemon_id() == job.daemon
     if pool is None:
         return Finding(Job.State.FAILED, "The pool is gone, and with it what was made.", "target_gone")
@@ -78,13 +151,14 @@ def settle_new(run: Run) -> Finding:
             return Finding(None, "libvirt goes on with it; this job ends when libvirt has.")
     except VirtError as error:
         if error.code == "no_volume":
-            return Finding(
-                Job.State.FAILED, f"{name} is not there; nothing was left behind.", "copy_vanished"
+            left = (
+                "the secret with its passphrase may be left" if job.params.get("luks") else "nothing was left"
             )
+            return Finding(Job.State.FAILED, f"{name} is not there; {left} behind.", "copy_vanished")
         if error.code == "pool_inactive":
             return _settle_new_in_stopped(job, pool, is_same_daemon)
         raise
-    volume = read_new(connection, pool, name)
+    volume = read_made(connection, pool, name)
     if is_same_daemon:
         return Finding(Job.State.SUCCEEDED, "libvirt finished it although the worker did not see the end.")
     Volume.objects.filter(pk=volume.pk if volume else None).update(unverified_since=timezone.now())

@@ -1,14 +1,34 @@
-"""Deleting a volume."""
+"""Deleting a volume: after a time in which it can be undone, or at once."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
 
 from pools.operations import find as find_pool
 from pools.operations import once_it_answers
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import Danger, Finding, Operation, Run, Step, register
+from storagemgr.jobs.words import duration
+from storagemgr.templatetags.storage import moment_long
 from storagemgr.virt import volumes as virt_volumes
 from storagemgr.virt.errors import VirtError
 from volumes import safety
-from volumes.models import Volume
+from volumes.models import Volume, VolumeNotes
 from volumes.operations.base import Events, find, read_new, virsh, why_off_in
+
+
+def delay() -> timedelta:
+    """How long a deletion can be undone; nothing where that is switched off."""
+    return timedelta(seconds=settings.DELETE_DELAY)
+
+
+def scheduled_deletion(volume: Volume) -> Job | None:
+    """The job that will delete it when its time has come."""
+    scheduled = Job.objects.filter(state=Job.State.SCHEDULED, operation=DELETE.name)
+    here = scheduled.filter(host_id=volume.pool.host_id, pool_uuid=volume.pool.uuid, volume_name=volume.name)
+    return here.first()
 
 
 def _why_no_delete(volume: Volume) -> str:
@@ -24,7 +44,14 @@ def _delete(run: Run) -> Events:
     yield Step(f"Delete {volume.name}")
     virt_volumes.delete(connection, str(volume.pool.uuid), volume.name)
     yield Step("Read the pool")
-    read_new(connection, volume.pool, volume.name)
+    if read_new(connection, volume.pool, volume.name) is None:
+        _forget_notes(run.job)
+
+
+def _forget_notes(job: Job) -> None:
+    """Another volume of this name is another volume."""
+    notes = VolumeNotes.objects.filter(host_id=job.host_id, pool_uuid=job.pool_uuid)
+    notes.filter(volume_name=job.volume_name).delete()
 
 
 def _settle_delete(run: Run) -> Finding:
@@ -36,32 +63,64 @@ def _settle_delete(run: Run) -> Finding:
             raise
         return Finding(Job.State.FAILED, "The pool is stopped; start it to see what is there.", "end_unknown")
     if is_gone:
+        _forget_notes(run.job)
         return Finding(Job.State.SUCCEEDED, "The volume is deleted.")
     return Finding(Job.State.FAILED, "The volume is still there; nothing was deleted.", "nothing_done")
 
+
+def _effects_later(volume: Volume) -> list[str]:
+    when = moment_long(timezone.now() + delay())
+    return [
+        f"{volume.name} is deleted in {duration(delay())}, on {when}. Until then you can undo that.",
+        "Until then its data stays, and nothing else can be done with it here; VMs are not kept from it.",
+        "Then all is checked again. Where a VM or another volume needs it by then, it is not deleted.",
+    ]
+
+
+def _effects_now(volume: Volume) -> list[str]:
+    return [f"The data of {volume.name} is gone at once; libvirt has no trash."]
+
+
+_SHARED: dict[str, Any] = {
+    "icon": "trash3",
+    "target": Volume,
+    "find": find,
+    "check": safety.read_again,
+    "is_quick": True,
+    "is_for_many": True,
+    "run": _delete,
+    "settle": once_it_answers(_settle_delete),
+    "why_off": _why_no_delete,
+    "checks": lambda volume, user: safety.checks(volume, "delete", user),
+    "locks": lambda volume, params: safety.locks_of(volume),
+    "volume_of": lambda volume, params: volume.name,
+    "virsh": lambda volume, params: virsh(volume.pool, "vol-delete", "--pool", volume.pool.name, volume.name),
+    "label": lambda volume, params: f"Delete {volume.name}",
+}
 
 DELETE = register(
     Operation(
         name="volume.delete",
         title="Delete",
-        sentence="Destroys the volume and its data.",
-        icon="trash3",
+        sentence="Deletes it later; until then it can be undone.",
         right="volume.delete",
-        target=Volume,
-        find=find,
-        check=safety.read_again,
+        danger=Danger.ASKS,
+        delay=delay,
+        applies=lambda volume: bool(delay()),
+        effects=_effects_later,
+        **_SHARED,
+    )
+)
+
+DELETE_NOW = register(
+    Operation(
+        name="volume.delete_now",
+        title="Delete at once",
+        button="Delete",
+        sentence="Destroys the volume and its data. Nothing brings them back.",
+        right="volume.delete-now",
         danger=Danger.DESTROYS,
-        is_quick=True,
-        run=_delete,
-        settle=once_it_answers(_settle_delete),
-        why_off=_why_no_delete,
-        effects=lambda volume: [f"The data of {volume.name} is gone; libvirt has no trash."],
-        checks=lambda volume, user: safety.checks(volume, "delete", user),
-        locks=lambda volume, params: safety.locks_of(volume),
-        volume_of=lambda volume, params: volume.name,
-        virsh=lambda volume, params: virsh(
-            volume.pool, "vol-delete", "--pool", volume.pool.name, volume.name
-        ),
-        label=lambda volume, params: f"Delete {volume.name}",
+        effects=_effects_now,
+        **_SHARED,
     )
 )

@@ -1,0 +1,238 @@
+"""Overwriting the data of a volume, with a record that stays."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+
+from pools.operations import find as find_pool
+from pools.operations import once_it_answers
+from storagemgr.jobs.models import Job
+from storagemgr.jobs.operations import (
+    Danger,
+    Finding,
+    Operation,
+    OperationFailed,
+    OperationForm,
+    Run,
+    Step,
+    register,
+)
+from storagemgr.messages import message
+from storagemgr.templatetags.storage import size
+from storagemgr.virt import volume_changes
+from storagemgr.virt import volumes as virt_volumes
+from storagemgr.virt.errors import VirtError
+from storagemgr.virt.wipe_algorithms import ALGORITHMS, algorithm
+from volumes import safety
+from volumes.models import Volume, WipeRecord
+from volumes.operations.base import Events, Params, find, read_new, virsh, why_off_in
+from volumes.promises import FILE_TYPES, has_holes, promises_little
+
+UNSEEN = "Nobody saw its end, so it cannot be claimed that the volume is wiped."
+
+
+def _why_no_wipe(volume: Volume) -> str:
+    if reason := why_off_in(volume.pool, "volume.wipe"):
+        return reason
+    if volume.type == "dir":
+        return "It is a directory; only what is in it could be wiped."
+    if volume.is_special:
+        return "It is a link or the like, and not the data itself."
+    if volume.pool.type == "disk" and volume.format == "extended":
+        return "It only holds other partitions; libvirt wipes each of those."
+    if volume.pool.type == "logical" and volume.allocation < volume.capacity:
+        return "libvirt does not wipe sparse logical volumes and snapshots; it can delete them."
+    return safety.why_not(volume, "wipe")
+
+
+class WipeForm(OperationForm):
+    algorithm = forms.ChoiceField(label="With", initial="zero")
+    # zero only: the patterns write everywhere anyhow.
+    fill = forms.BooleanField(
+        label="Take all its space first",
+        required=False,
+        help_text="A file with holes is else only cut off and made long again: its blocks are freed and not "
+        "overwritten. It needs that space in the pool, and counts for zeros and raw files alone.",
+    )
+    reason = forms.CharField(label="Why", required=False, max_length=400, help_text="Stands in the record.")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        kind, path = self.target.pool.kind, self.target.path
+        left_out = {name: kind.why_no_wipe(name, path) for name in ALGORITHMS}
+        names = [name for name in ALGORITHMS if not left_out[name]]
+        field = self.fields["algorithm"]
+        field.choices = [(name, f"{ALGORITHMS[name]}: {ALGORITHMS[name].words}") for name in names]
+        field.help_text = " ".join(_words_of_choice(names, left_out))
+        if not _is_fillable(self.target):
+            del self.fields["fill"]
+
+    def params(self) -> Params:
+        cleaned = super().params()
+        return {
+            "algorithm": cleaned.get("algorithm", "zero"),
+            "fill": cleaned.get("fill", False),
+            "reason": cleaned.get("reason", ""),
+        }
+
+
+def _words_of_choice(names: Iterable[str], left_out: Mapping[str, str]) -> Iterator[str]:
+    """What the choice takes, and why the rest of libvirt's is not offered here."""
+    if any(ALGORITHMS[name].needs_scrub for name in names):
+        yield "Zeros are written by libvirt itself; everything else takes the program scrub on the host."
+    yield from dict.fromkeys(reason for reason in left_out.values() if reason)
+
+
+def _is_fillable(volume: Volume) -> bool:
+    is_raw = volume.format == "raw" and not volume.encrypted
+    return is_raw and volume.pool.type in FILE_TYPES and has_holes(volume)
+
+
+def _fills(volume: Volume, params: Params) -> bool:
+    return bool(params["fill"] and params["algorithm"] == "zero" and _is_fillable(volume))
+
+
+def _check_wipe(run: Run) -> None:
+    safety.read_again(run)
+    volume, params = find(run.job), run.job.params
+    if volume is None:
+        return
+    if reason := volume.pool.kind.why_no_wipe(params["algorithm"], volume.path):
+        raise OperationFailed("changed_since", reason)
+    needed, free = volume.capacity - volume.allocation, volume.pool.available
+    if _fills(volume, params) and needed > free:
+        text = f"{size(needed)} more would be taken first, {size(free)} is free in {volume.pool}."
+        raise OperationFailed("changed_since", text)
+
+
+def _wipe(run: Run) -> Events:
+    volume, params, connection = run.target, run.job.params, run.open()
+    pool_uuid, fills = str(volume.pool.uuid), _fills(volume, params)
+    with _recorded(run, fills):
+        if fills:
+            yield Step(f"Take all the space of {volume.name}: {size(volume.capacity)}")
+            volume_changes.resize(connection, pool_uuid, volume.name, volume.capacity, allocate=True)
+        yield Step(f"Wipe {volume.name}: {algorithm(params['algorithm'])}")
+        volume_changes.wipe(connection, pool_uuid, volume.name, params["algorithm"])
+    yield Step("Read the volume")
+    read_new(connection, volume.pool, volume.name)
+
+
+@contextmanager
+def _recorded(run: Run, fills: bool) -> Iterator[None]:
+    """The evidence: it stands before libvirt begins, and says afterwards how that ended."""
+    record = _record_of(run, fills)
+    record.save()
+    try:
+        yield
+    except VirtError as error:
+        if error.code == "connection_lost":
+            # libvirt may go on; settling looks at it and closes the record.
+            raise
+        code = "scrub_missing" if error.code == "program_missing" else error.code
+        _close(record, f"{message(code).title} {error.detail}".strip())
+        if code == "scrub_missing":
+            raise OperationFailed(code, error.detail) from error
+        raise
+    _close(record, "libvirt wrote to the end and reported no error.", is_done=True)
+
+
+def _record_of(run: Run, fills: bool) -> WipeRecord:
+    volume, job = run.target, run.job
+    pool, host = volume.pool, volume.pool.host
+    copied = {name: getattr(volume, name) for name in ("format", "capacity", "allocation", "physical")}
+    return WipeRecord(
+        job_id=job.pk,
+        host_id=host.pk,
+        host_name=host.name,
+        libvirt_version=host.libvirt_version,
+        pool_uuid=pool.uuid,
+        pool_name=pool.name,
+        pool_type=pool.type,
+        pool_source=pool.source,
+        volume_name=volume.name,
+        volume_key=volume.key,
+        volume_path=volume.path,
+        volume_type=volume.type,
+        algorithm=job.params["algorithm"],
+        requested_by=job.requester_name,
+        reason=job.params["reason"],
+        started_at=timezone.now(),
+        promises_little=promises_little(volume, job.params["algorithm"], fills=fills),
+        **copied,
+    )
+
+
+def _close(record: WipeRecord, result: str, *, is_done: bool = False) -> None:
+    """Once: what it says then is never changed."""
+    open_one = WipeRecord.objects.filter(pk=record.pk, ended_at=None)
+    open_one.update(ended_at=timezone.now(), result=result, is_done=is_done)
+
+
+def _settle_wipe(run: Run) -> Finding:
+    """libvirt does not say how a wipe ended that nobody waited for, so at best it is one to do again."""
+    job, pool, connection = run.job, find_pool(run.job), run.open()
+    record = WipeRecord.objects.filter(job_id=job.pk).first()
+    if pool is not None and job.daemon != "unknown" and connection.daemon_id() == job.daemon:
+        try:
+            if virt_volumes.is_building(connection, str(pool.uuid), job.volume_name):
+                return Finding(None, "libvirt goes on with it; nobody will be told whether it went well.")
+        except VirtError as error:
+            if error.code not in ("no_volume", "no_pool", "pool_inactive"):
+                raise
+    if record is not None:
+        _close(record, UNSEEN)
+    return Finding(Job.State.FAILED, UNSEEN, "wipe_unseen")
+
+
+def _effects(volume: Volume) -> list[str]:
+    effects = [f"The data of {volume.name} is overwritten. Nothing brings it back."]
+    if volume.type == "file" and volume.format not in ("raw", "iso", ""):
+        length = size(volume.physical or volume.allocation)
+        effects.append(
+            f"The {volume.format} header goes too: afterwards it is a raw volume of {length}, the length of the file, "
+            "and no VM can use it as it is."
+        )
+    effects.append("It takes as long as writing all its bytes does, for each pass. libvirt cannot stop it.")
+    effects.append(f"Meanwhile nobody can stop or refresh {volume.pool}.")
+    return effects + [f"Not promised: {text}" for text in promises_little(volume)]
+
+
+def _virsh(volume: Volume, params: Params) -> str:
+    words = ["vol-wipe", "--pool", volume.pool.name, volume.name, "--algorithm"]
+    return virsh(volume.pool, *words, params.get("algorithm", "zero"))
+
+
+def _record_link(job: Job) -> tuple[str, str] | None:
+    record = WipeRecord.objects.filter(job_id=job.pk).first()
+    return ("Record of the wipe", record.get_absolute_url()) if record else None
+
+
+WIPE = register(
+    Operation(
+        name="volume.wipe",
+        title="Wipe",
+        sentence="Overwrites the data and keeps a record of it.",
+        icon="eraser",
+        right="volume.wipe",
+        target=Volume,
+        find=find,
+        check=_check_wipe,
+        form=WipeForm,
+        danger=Danger.DESTROYS,
+        is_for_many=True,
+        run=_wipe,
+        settle=once_it_answers(_settle_wipe),
+        why_off=_why_no_wipe,
+        effects=_effects,
+        checks=lambda volume, user: safety.checks(volume, "wipe", user),
+        locks=lambda volume, params: safety.locks_of(volume),
+        volume_of=lambda volume, params: volume.name,
+        virsh=_virsh,
+        label=lambda volume, params: f"Wipe {volume.name}",
+        next_step=_record_link,
+    )
+)
