@@ -23,6 +23,7 @@ DEFAULT_SORT = "-asked"
 CHIPS = {
     "running": "Running",
     "queued": "Waiting",
+    "scheduled": "Scheduled",
     "interrupted": "Interrupted",
     "failed": "Failed",
     "succeeded": "Done",
