@@ -7,10 +7,11 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 
+from pools.models import Pool
 from storagemgr.jobs.operations import OperationForm
-from storagemgr.templatetags.storage import size
-from volumes.models import Volume
+from volumes.models import Volume, VolumeNotes
 
 # libvirt itself takes nearly anything (newlines, a leading dash); programs that read the name later do not.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]*", re.ASCII)
@@ -19,6 +20,7 @@ UNITS = {"b": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
 SIZE = re.compile(r"([0-9]{1,20}(?:[.][0-9]{1,12})?)\s*(b|bytes|[kmgtp](?:ib|b)?)", re.IGNORECASE | re.ASCII)
 SIZE_LIMIT = 2**63 - 1
 SECTOR = 512
+PASSPHRASE_LIMIT = 512
 
 
 def check_name(name: str) -> None:
@@ -37,10 +39,15 @@ class NameField(forms.CharField):
 
 
 class SizeField(forms.CharField):
-    """Text such as "20 GiB"; cleans to bytes, rounded up to a sector. K, M, G, T count in 1024s, as libvirt does."""
+    """Text such as "20 GiB"; cleans to bytes, rounded up to a sector. K, M, G, T count in 1024s, as libvirt does.
+
+    0 when it is empty and may be.
+    """
 
     def clean(self, value: Any) -> int:
         text = str(super().clean(value)).strip().replace("\N{NO-BREAK SPACE}", " ")
+        if not text and not self.required:
+            return 0
         if re.fullmatch(r"[0-9.]+", text):
             raise ValidationError("Add the unit, for example 20 GiB.")
         match = SIZE.fullmatch(text)
@@ -70,81 +77,48 @@ class SizeField(forms.CharField):
         return math.ceil(exact / SECTOR) * SECTOR
 
 
+class PassphraseField(forms.CharField):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(strip=False, max_length=PASSPHRASE_LIMIT, widget=_new_password(), **kwargs)
+
+    def validate(self, value: str) -> None:
+        super().validate(value)
+        if not value.isprintable():
+            raise ValidationError("Characters that can be printed only.")
+
+
+def _new_password() -> forms.PasswordInput:
+    return forms.PasswordInput(attrs={"autocomplete": "new-password", "spellcheck": "false"})
+
+
 class NewVolumeForm(OperationForm):
-    """The parts that create and clone share: the name of something that is not there yet."""
+    """The name of something that is not there yet."""
 
     name = NameField(label="Name")
 
+    def new_pool(self) -> Pool | None:
+        """Where it will be; None when that is not chosen well."""
+        pool: Pool = getattr(self.target, "pool", self.target)
+        return pool
+
     def clean_name(self) -> str:
         name = str(self.cleaned_data["name"])
-        pool = getattr(self.target, "pool", self.target)
-        if Volume.objects.filter(pool=pool, name=name).exists():
-            raise ValidationError(f"{pool} already has a volume of this name.")
+        if pool := self.new_pool():
+            if Volume.objects.filter(pool=pool, name=name).exists():
+                raise ValidationError(f"{pool} already has a volume of this name.")
+            if reason := why_name_is_kept(pool, name):
+                raise ValidationError(reason)
         return name
 
 
-class CreateForm(NewVolumeForm):
-    format = forms.ChoiceField(
-        label="Format",
-        help_text="qcow2 grows as it is filled and can have snapshots; raw is plain bytes.",
-    )
-    capacity = SizeField(label="Size", help_text="What the VM sees, for example 20 GiB.")
-    space = forms.ChoiceField(
-        label="Space",
-        choices=[("sparse", "Take space as it is written"), ("full", "Take all of it now")],
-        initial="sparse",
-    )
-    # Asked for only when it matters.
-    outgrow = forms.BooleanField(label="Make it all the same", required=False)
-
-    field_order = ["name", "format", "capacity", "space", "outgrow"]
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        formats = [name for name in ("qcow2", "raw") if name in self.target.kind.volume_formats]
-        self.fields["format"].choices = [(name, name) for name in formats]
-        self.fields["format"].initial = next(iter(formats), None)
-        if not formats:
-            del self.fields["format"]
-        if not self._can_outgrow():
-            del self.fields["outgrow"]
-
-    def _can_outgrow(self) -> bool:
-        """Whether the size as typed is more than the whole pool will ever hold."""
-        try:
-            capacity = SizeField().clean(self.data.get("capacity"))
-        except ValidationError:
-            return False
-        return self.data.get("space") == "sparse" and 0 < self.target.capacity < capacity
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
-        capacity, free = cleaned.get("capacity"), self.target.available
-        if capacity and cleaned.get("space") == "full" and capacity > free:
-            self.add_error(
-                "capacity", f"{size(capacity)} is wanted now, {size(free)} is free in {self.target}."
-            )
-        if capacity and "outgrow" in self.fields and not cleaned.get("outgrow"):
-            self.add_error(
-                "outgrow",
-                f"It may grow to {size(capacity)}, and {self.target} as a whole has {size(self.target.capacity)}: "
-                "its VM stops when the pool is full.",
-            )
-        return cleaned
-
-    def params(self) -> dict[str, Any]:
-        return {name: value for name, value in super().params().items() if name != "outgrow"}
+def notes_of(pool: Pool, name: str) -> QuerySet[VolumeNotes]:
+    return VolumeNotes.objects.filter(host_id=pool.host_id, pool_uuid=pool.uuid, volume_name=name)
 
 
-class CloneForm(NewVolumeForm):
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
-        needed, free = self.target.allocation, self.target.pool.available
-        if needed > free:
-            self.add_error(
-                None, f"The copy needs {size(needed)}, {size(free)} is free in {self.target.pool}."
-            )
-        return cleaned
-
-    def params(self) -> dict[str, Any]:
-        return super().params() | {"source": self.target.name}
+def why_name_is_kept(pool: Pool, name: str) -> str:
+    """A protected volume that is not there may be away for a moment only, with its export or its disk."""
+    notes = notes_of(pool, name).first()
+    if notes is None or not notes.is_protected:
+        return ""
+    because = f": {notes.protected_because}" if notes.protected_because else ""
+    return f"A volume of this name is protected{because}. It is away now; take another name, or end the protection."

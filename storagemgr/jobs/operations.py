@@ -130,11 +130,21 @@ class OperationForm(forms.Form):
     """
 
     secret_fields: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()  # the fields that most people leave alone
     key = forms.UUIDField(widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, target: Any, user: Any = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.target, self.user = target, user
+
+    def common_fields(self) -> list[forms.BoundField]:
+        return [field for field in self.visible_fields() if field.name not in self.more]
+
+    def more_fields(self) -> list[forms.BoundField]:
+        return [field for field in self.visible_fields() if field.name in self.more]
+
+    def is_more_open(self) -> bool:
+        return any(field.errors or field.value() for field in self.more_fields())
 
     def params(self) -> dict[str, Any]:
         """What the job keeps: the cleaned fields, in JSON types."""

@@ -59,6 +59,8 @@ CODES = frozenset(
         "already_formatted",
         "needs_build",
         "secret_missing",
+        "secret_taken",
+        "named_otherwise",
         "login_refused",
         "too_many_volumes",
         "unknown",

@@ -1,4 +1,6 @@
-"""Passwords of pools as secrets of libvirt on the host: private, so that nobody reads one back."""
+"""Passwords of pools and encrypted volumes as secrets of libvirt on the host: private, so nobody reads one back."""
+
+from uuid import NAMESPACE_URL, uuid5
 
 import libvirt
 from lxml import etree
@@ -8,7 +10,13 @@ from storagemgr.virt.errors import VirtError
 from storagemgr.virt.field_checks import cephx_key
 from storagemgr.virt.pool_guard import USAGE_PREFIX, own_secret
 
-_USAGES = {"iscsi": libvirt.VIR_SECRET_USAGE_TYPE_ISCSI, "ceph": libvirt.VIR_SECRET_USAGE_TYPE_CEPH}
+_USAGES = {
+    "iscsi": libvirt.VIR_SECRET_USAGE_TYPE_ISCSI,
+    "ceph": libvirt.VIR_SECRET_USAGE_TYPE_CEPH,
+    "volume": libvirt.VIR_SECRET_USAGE_TYPE_VOLUME,
+}
+_NO_SECRETS = (libvirt.VIR_ERR_NO_SECRET, libvirt.VIR_ERR_NO_SUPPORT, libvirt.VIR_ERR_ACCESS_DENIED)
+_NAMED_BY = {"iscsi": "target", "ceph": "name", "volume": "volume"}
 
 
 def usage_id(pool_uuid: str) -> str:
@@ -31,7 +39,16 @@ def put_secret(
         raise VirtError("invalid", "The key is not base64, as “ceph auth get-key” prints it.")
     found = find_secret(c, usage_type, usage_id)
     uuid = found or uuid or own_secret(usage_id.removeprefix(USAGE_PREFIX))
-    xml = _secret_xml(uuid, usage_type, usage_id, pool_name)
+    words = f"storagemgr: password of the pool {pool_name or usage_id.removeprefix(USAGE_PREFIX)}"
+    try:
+        return _define(c, _secret_xml(uuid, usage_type, usage_id, words), content)
+    except VirtError:
+        if not found:
+            forget_secret(c, uuid)
+        raise
+
+
+def _define(c: Connection, xml: str, content: bytes) -> str:
     with translated():
         secret = c.raw.secretDefineXML(xml, 0)
     try:
@@ -40,9 +57,42 @@ def put_secret(
         failed = translate(error)
     else:
         return str(secret.UUIDString())
-    if not found:
-        forget_secret(c, uuid)
+    # Outside, so that the value is in no error's context.
     raise failed
+
+
+def put_volume_secret(c: Connection, path: str, passphrase: str) -> str:
+    """The UUID of a new secret with which the volume that will have this path is encrypted.
+
+    libvirt finds it by the path when it reads the pool again. One that is there already is never written over: a volume
+    may be lost with it. Raises secret_taken then.
+    """
+    if not passphrase or not passphrase.isprintable():
+        raise VirtError("invalid", "The passphrase is empty or has characters that cannot be printed.")
+    if found := find_secret(c, "volume", path):
+        raise VirtError("secret_taken", f"The secret {found} belongs to {path}.")
+    uuid = _volume_secret(path)
+    try:
+        xml = _secret_xml(uuid, "volume", path, f"storagemgr: passphrase of the volume {path}")
+        return _define(c, xml, passphrase.encode())
+    except VirtError:
+        forget_volume_secret(c, path)
+        raise
+
+
+def forget_volume_secret(c: Connection, path: str) -> None:
+    """virSecretUndefine of what put_volume_secret made; one of somebody else, or none, is left alone."""
+    try:
+        if find_secret(c, "volume", path) == (uuid := _volume_secret(path)):
+            with translated():
+                c.raw.secretLookupByUUIDString(uuid).undefine()
+    except VirtError as error:
+        if error.number not in _NO_SECRETS:
+            raise
+
+
+def _volume_secret(path: str) -> str:
+    return str(uuid5(NAMESPACE_URL, f"{USAGE_PREFIX}volume{path}"))
 
 
 def find_secret(c: Connection, usage_type: str, usage_id: str) -> str | None:
@@ -67,14 +117,13 @@ def forget_secret(c: Connection, uuid: str) -> None:
             raise translate(error) from error
 
 
-def _secret_xml(uuid: str, usage_type: str, usage_id: str, pool_name: str) -> str:
+def _secret_xml(uuid: str, usage_type: str, usage_id: str, words: str) -> str:
     secret = etree.Element("secret", ephemeral="no", private="yes")
     try:
         etree.SubElement(secret, "uuid").text = uuid
-        words = f"storagemgr: password of the pool {pool_name or usage_id.removeprefix(USAGE_PREFIX)}"
         etree.SubElement(secret, "description").text = words
         usage = etree.SubElement(secret, "usage", type=usage_type)
-        etree.SubElement(usage, "target" if usage_type == "iscsi" else "name").text = usage_id
+        etree.SubElement(usage, _NAMED_BY[usage_type]).text = usage_id
     except ValueError as error:
         raise VirtError("bad_name", f"{usage_id!r} cannot be written as XML.") from error
     return etree.tostring(secret, encoding="unicode")

@@ -10,7 +10,7 @@ from storagemgr.virt.connection import Connection, translate
 from storagemgr.virt.errors import VirtError
 from storagemgr.virt.volume_formats import IN_FILES
 from storagemgr.virt.volume_xml import NewVolume, copy_xml
-from storagemgr.virt.volumes import check_name, flags_of, in_pool
+from storagemgr.virt.volumes import check_name, flags_of, in_pool, patiently
 
 _POLL_S = 0.3
 
@@ -40,7 +40,7 @@ def copy(
         _refuse_taken(pool, new.name)
         flags = flags_of(new) | (libvirt.VIR_STORAGE_VOL_CREATE_REFLINK if reflink else 0)
         with ThreadPoolExecutor(1, thread_name_prefix="copy") as executor:
-            copying = executor.submit(pool.createXMLFrom, xml, original, flags)
+            copying = executor.submit(patiently, pool.createXMLFrom, xml, original, flags)
             done = 0
             while not wait([copying], _POLL_S).done:
                 # File systems give a block back now and then.

@@ -1,15 +1,17 @@
 """Volumes of a pool: read, create and delete them. Sizes in bytes."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import libvirt
 
 from storagemgr.virt.connection import Connection, translate, translated
 from storagemgr.virt.errors import VirtError
 from storagemgr.virt.pools import explained
+from storagemgr.virt.secrets import forget_volume_secret
 from storagemgr.virt.volume_xml import NewVolume, VolumeInfo, parse_volume, parse_volumes, volume_xml
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "list_volumes",
     "read_bytes",
     "read_volume",
+    "read_xml",
 ]
 
 LIST_LIMIT = 16_384
@@ -29,6 +32,7 @@ NAME_LIMIT = 255
 
 # Below libvirt's four long calls per connection, so that another call still gets through.
 _READERS = 3
+_CLOCK_TRIES = 30
 _CHUNK = 500
 
 
@@ -97,6 +101,12 @@ def read_volume(c: Connection, pool_uuid: str, name: str) -> VolumeInfo:
         return parse_volume(pool.storageVolLookupByName(name).XMLDesc(0))
 
 
+def read_xml(c: Connection, pool_uuid: str, name: str) -> str:
+    """virStorageVolGetXMLDesc. It holds no password, only the UUID of a secret."""
+    with in_pool(c, pool_uuid, else_code="invalid") as pool:
+        return str(pool.storageVolLookupByName(name).XMLDesc(0))
+
+
 def read_bytes(c: Connection, pool_uuid: str, name: str, offset: int, length: int) -> bytes:
     """virStorageVolDownload of a few bytes; fewer where the volume ends."""
     with in_pool(c, pool_uuid, else_code="volume_busy") as pool:
@@ -117,10 +127,21 @@ def create(c: Connection, pool_uuid: str, new: NewVolume) -> VolumeInfo:
         raise VirtError("invalid", f"allocation {new.allocation} is more than capacity {new.capacity}")
     xml = volume_xml(new)
     with in_pool(c, pool_uuid, else_code="exists_on_host") as pool:
-        volume = pool.createXML(xml, flags_of(new))
+        volume = patiently(pool.createXML, xml, flags_of(new))
         if new.preallocation == "full" and new.format != "qcow2":
             _write_zeros(volume)
         return parse_volume(volume.XMLDesc(0))
+
+
+def patiently(make: Callable[..., libvirt.virStorageVol], *arguments: Any) -> libvirt.virStorageVol:
+    """QEMU before 9.1 times its key derivation with a clock that is too coarse for a fast machine, and gives up."""
+    for _ in range(_CLOCK_TRIES):
+        try:
+            return make(*arguments)
+        except libvirt.libvirtError as error:
+            if "accurate CPU usage" not in error.get_error_message():
+                raise
+    return make(*arguments)
 
 
 def flags_of(new: NewVolume) -> int:
@@ -138,9 +159,12 @@ def _write_zeros(volume: libvirt.virStorageVol) -> None:
 
 
 def delete(c: Connection, pool_uuid: str, name: str) -> None:
-    """virStorageVolDelete: also of a volume that a VM uses, which libvirt does not look at."""
+    """virStorageVolDelete: also of a volume that a VM uses, which libvirt does not look at. Its passphrase goes too."""
     with in_pool(c, pool_uuid, else_code="volume_busy") as pool:
-        pool.storageVolLookupByName(name).delete(0)
+        volume = pool.storageVolLookupByName(name)
+        path = volume.path()
+        volume.delete(0)
+    forget_volume_secret(c, path)
 
 
 def is_building(c: Connection, pool_uuid: str, name: str) -> bool:

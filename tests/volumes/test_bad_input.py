@@ -7,7 +7,8 @@ import pytest
 from django.urls import reverse
 
 from storagemgr.jobs.models import Job
-from volumes.forms import CreateForm, SizeField
+from volumes.forms import SizeField
+from volumes.operations.create_form import CreateForm
 
 pytestmark = pytest.mark.django_db
 

@@ -1,37 +1,72 @@
-"""Copying a volume, and accepting a copy of which nobody saw the end."""
+"""Copying a volume inside its host, and accepting a copy of which nobody saw the end."""
 
+from contextlib import ExitStack
+from dataclasses import replace
+
+from pools.models import Pool
 from pools.operations import once_it_answers
-from storagemgr.jobs.models import Job
-from storagemgr.jobs.operations import Danger, Finding, Operation, Progress, Run, Step, register
+from storagemgr.access.objects import may
+from storagemgr.jobs.models import Job, JobLock
+from storagemgr.jobs.operations import (
+    Danger,
+    Finding,
+    Operation,
+    OperationFailed,
+    Progress,
+    Run,
+    Step,
+    register,
+)
+from storagemgr.virt.errors import VirtError
+from storagemgr.virt.partitions import without_leftover
 from storagemgr.virt.volume_copies import copy
-from storagemgr.virt.volumes import NewVolume
+from storagemgr.virt.volume_formats import IN_FILES
+from storagemgr.virt.volume_xml import NewVolume, volume_xml
 from volumes import chain
-from volumes.forms import CloneForm
+from volumes.identity import uses_of
 from volumes.models import Volume
 from volumes.operations.base import (
     Events,
+    Params,
     check,
+    check_new,
     find,
     lock,
     made,
-    read_new,
+    pool_of_new,
+    read_made,
     settle_new,
     some,
+    telling_of_space,
     virsh,
+    volume_secret,
     why_off_in,
 )
+from volumes.operations.clone_form import READ_ONLY, CloneForm, can_receive, needed_in
 
 
 def _check_clone(run: Run) -> None:
     check(run)
-    chain.check(run.open(), run.target, run.job.requested_by)
+    volume, job = find(run.job), run.job
+    pool = pool_of_new(job)
+    if volume is None or pool is None:
+        raise OperationFailed("target_gone")
+    requester = job.requested_by
+    if requester and not may(requester, "volume.create", pool.host_id, pool.uuid):
+        raise OperationFailed("not_permitted_any_more")
+    check_new(run, pool)
+    pool.refresh_from_db()
+    if not can_receive(pool, volume):
+        raise OperationFailed("changed_since", f"{pool} cannot take the copy now.")
+    chain.check(run.open(), volume, requester)
 
 
 def _why_no_clone(volume: Volume) -> str:
-    if reason := why_off_in(volume.pool, "volume.clone"):
+    if volume.pool.type in READ_ONLY:
+        if reason := why_off_in(volume.pool, "volume.download"):
+            return reason
+    elif reason := why_off_in(volume.pool, "volume.clone"):
         return reason
-    if volume.pool.type == "disk":
-        return "The kernel names partitions by their number, so libvirt cannot name the copy."
     if volume.type == "dir":
         return "It is a directory, not a disk."
     if volume.unverified_since:
@@ -39,30 +74,99 @@ def _why_no_clone(volume: Volume) -> str:
     return chain.why_no_copy(volume)
 
 
+def new_copy(params: Params, secret_uuid: str = "") -> NewVolume:
+    is_full = params.get("space") == "full"
+    return NewVolume(
+        name=params["name"],
+        format=params.get("format", ""),
+        preallocation="falloc" if is_full else "off",
+        secret_uuid=secret_uuid,
+    )
+
+
 def _clone(run: Run) -> Events:
-    volume, name = run.target, run.job.params["name"]
+    volume, params, pool = run.target, run.job.params, pool_of_new(run.job)
     # Progress is asked for over a second connection: calls on the first one may wait until the copy ends.
     connection, watch = run.open(), run.open()
-    yield Step(f"Copy {volume.name} to {name}", total=volume.allocation or None)
-    pool_uuid = str(volume.pool.uuid)
-    for done in copy(connection, watch, pool_uuid, volume.name, pool_uuid, NewVolume(name=name)):
-        yield Progress(done)
+    if params.get("luks") and not run.secrets.get("passphrase"):
+        raise OperationFailed("secrets_lost")
+    name, needed = params["name"], needed_in(pool, volume, params)
+    # A device has its whole size from the start.
+    is_watched = pool.type in IN_FILES and params.get("space") != "full"
+    yield Step(
+        f"Copy {volume.name} to {_place(volume, pool, name)}", total=needed or None if is_watched else None
+    )
+    with ExitStack() as around:
+        around.enter_context(telling_of_space(connection, pool, needed))
+        secret = around.enter_context(
+            volume_secret(connection, pool, name, run.secrets.get("passphrase", ""))
+        )
+        if pool.type == "disk":
+            around.enter_context(without_leftover(connection, str(pool.uuid), name, volume.capacity))
+        new, reflink = new_copy(params, secret), bool(params.get("reflink"))
+        places = (str(volume.pool.uuid), volume.name, str(pool.uuid))
+        try:
+            for done in copy(connection, watch, *places, new, reflink=reflink):
+                yield Progress(done)
+        except VirtError as error:
+            if reflink and error.code == "no_support":
+                raise OperationFailed("no_reflink", error.detail) from error
+            raise
     yield Step("Read the new volume")
-    read_new(connection, volume.pool, name)
+    read_made(connection, pool, name)
+
+
+def _place(volume: Volume, pool: Pool, name: str) -> str:
+    return name if pool.pk == volume.pool_id else f"{name} in {pool.name}"
 
 
 def _clone_effects(volume: Volume) -> list[str]:
-    effects = [
-        f"Copies the data inside {volume.pool}; the source cannot be changed or deleted until it ends."
-    ]
-    if volume.backing_path:
-        effects.append("The copy is whole: it no longer needs the volume that this one is built on.")
-    if running := sorted(set(volume.uses.filter(running=True).values_list("domain_name", flat=True))):
+    effects = ["Copies the data on the host; the source cannot be changed or deleted until it ends."]
+    if parents := chain.chain_of(volume)[1:]:
+        effects.append(
+            f"Flattens it: what is in {some([parent.name for parent in parents])} is copied into the one new volume, "
+            "which needs none of them and takes more space than this one."
+        )
+    running = sorted(set(uses_of(volume).filter(running=True).values_list("domain_name", flat=True)))
+    if running:
         effects.append(
             f"{some(running)} runs from it: the copy will be as after a power cut, or QEMU's lock refuses it."
         )
     effects.append("libvirt cannot stop a copy once it runs.")
     return effects
+
+
+def _target(volume: Volume, params: Params) -> Pool:
+    into = params.get("into")
+    pool = Pool.objects.filter(host_id=volume.pool.host_id, uuid=into).first() if into else None
+    return pool or volume.pool
+
+
+def _clone_locks(volume: Volume, params: Params) -> list[JobLock]:
+    parents = {(part.pool_id, part.name): part for part in chain.chain_of(volume)}
+    return [
+        *[lock(part.pool, part.name, is_write=False) for part in parents.values()],
+        lock(_target(volume, params), params["name"], is_write=True),
+    ]
+
+
+def _clone_virsh(volume: Volume, params: Params) -> str:
+    pool, name = _target(volume, params), params.get("name") or "NAME"
+    is_plain = not any(params.get(key) for key in ("format", "space", "luks", "reflink"))
+    if pool.pk == volume.pool_id and is_plain:
+        return virsh(pool, "vol-clone", "--pool", pool.name, volume.name, name)
+    xml = _shown_xml(volume, pool, params | {"name": name})
+    flags = ["--reflink"] if params.get("reflink") else []
+    source = ["--inputpool", volume.pool.name] if pool.pk != volume.pool_id else []
+    line = virsh(pool, "vol-create-from", *flags, pool.name, "/dev/stdin", volume.name, *source)
+    return f"{line} <<< '{xml}'"
+
+
+def _shown_xml(volume: Volume, pool: Pool, params: Params) -> str:
+    format = params.get("format") or (volume.format if volume.type == "file" else "raw")
+    new = new_copy(params | {"name": params["name"]}, "UUID-OF-ITS-SECRET" if params.get("luks") else "")
+    in_files = pool.type in IN_FILES
+    return volume_xml(replace(new, format=format if in_files else "", capacity=volume.capacity))
 
 
 def _accept(run: Run) -> Events:
@@ -80,7 +184,7 @@ CLONE = register(
     Operation(
         name="volume.clone",
         title="Clone",
-        sentence="Makes a whole copy in the same pool.",
+        sentence="Makes a whole copy in this pool or another one of the host.",
         icon="copy",
         right="volume.create",
         target=Volume,
@@ -92,15 +196,13 @@ CLONE = register(
         result=made,
         why_off=_why_no_clone,
         effects=_clone_effects,
-        locks=lambda volume, params: [
-            lock(volume.pool, volume.name, is_write=False),
-            lock(volume.pool, params["name"], is_write=True),
-        ],
-        volume_of=lambda volume, params: params["name"],
-        virsh=lambda volume, params: virsh(
-            volume.pool, "vol-clone", "--pool", volume.pool.name, volume.name, params.get("name", "NAME")
+        locks=_clone_locks,
+        # In another pool it would name a volume of this one.
+        volume_of=lambda volume, params: volume.name if params.get("into") else params["name"],
+        virsh=_clone_virsh,
+        label=lambda volume, params: (
+            f"Clone {volume.name} to {_place(volume, _target(volume, params), params['name'])}"
         ),
-        label=lambda volume, params: f"Clone {volume.name} to {params['name']}",
     )
 )
 
