@@ -124,6 +124,11 @@ class Notes(models.Model):
         return bool(self.protected_at) and not over
 
     @property
+    def ticket_url(self) -> str:
+        """The ticket, where it is an address that a link may lead to."""
+        return self.ticket if self.ticket.lower().startswith(("https://", "http://")) else ""
+
+    @property
     def is_expired(self) -> bool:
         return self.expires_on is not None and self.expires_on < timezone.localdate()
 

@@ -73,13 +73,15 @@ def fleet(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def pool(request: HttpRequest, pk: int) -> HttpResponse:
-    found = visible_or_404(request, Pool.objects.select_related("host"), pk=pk)
+    found = visible_or_404(request, Pool.objects.select_related("host", "notes__owner"), pk=pk)
     [row] = rows_of(request.user, [found])
+    buttons = buttons_of(request.user, found, operations_of(found), "pools:operate")
     vms = vms_of(found)
     jobs = Job.objects.visible_to(request.user).in_lane(found.host_id, found.uuid)
     context = heading_of(request, found) | {
         "row": row,
-        "buttons": buttons_of(request.user, found, operations_of(found), "pools:operate"),
+        "buttons": [b for b in buttons if b.operation.name != "pool.note"],
+        "note": next((b for b in buttons if b.operation.name == "pool.note" and not b.off), None),
         "vms": vms[:VMS_SHOWN],
         "vm_count": len(vms),
         "history": list(jobs.exclude(state__in=Job.ACTIVE)[:HISTORY_SHOWN]),

@@ -12,6 +12,7 @@ OPERATIONS = (
     "wiping",
     "inspecting",
     "deleting",
+    "keeping",
 )
 
 

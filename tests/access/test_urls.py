@@ -9,12 +9,14 @@ from django.contrib.auth.models import User
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
+from pools import noting
 from pools.models import NewPool, Pool, PoolConfiguration, PoolDraft
 from storagemgr.access.models import AuditEvent, Grant
 from storagemgr.access.rights import ROLES, roles_with
 from storagemgr.jobs.models import Batch, Job
 from storagemgr.jobs.operations import REGISTRY, operations_for
 from volumes.models import WipeRecord
+from volumes.operations import keeping
 
 pytestmark = pytest.mark.django_db
 
@@ -224,6 +226,12 @@ def test_an_operation_by_role(client, things, name):
             assert AuditEvent.objects.filter(outcome="denied").count() == before + 2
 
 
+def save_notes(row, values):
+    save = noting.save if isinstance(row, Pool) else keeping.save
+    save(row, values)
+    row.refresh_from_db()
+
+
 def _operation_url(operation, row):
     if operation.name.startswith("volume.") and operation.target is Pool:
         return reverse(f"volumes:{operation.slug}", kwargs={"pk": row.pk})
@@ -245,6 +253,10 @@ def _row_for(operation, row):
         row.host.save()
     elif operation.name == "volume.accept":
         row.unverified_since = timezone.now()
+    elif operation.name in ("pool.unprotect", "volume.unprotect"):
+        save_notes(row, {"protected_at": timezone.now()})
+    elif operation.name == "volume.unkeep":
+        save_notes(row, {"not_unused_because": "A template."})
     row.save()
     assert operation in operations_for(row)
     return row
