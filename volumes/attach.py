@@ -1,10 +1,13 @@
 """The <disk> element that gives a volume to a VM."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from storagemgr.templatetags.storage import count, printable
+from volumes.details import Details
 from volumes.images import why_unfit
 from volumes.models import Volume
 from volumes.rows import VolumeRow
@@ -22,6 +25,21 @@ BUS_NOTES = {
     "ide": "Only old machine types (pc, not q35) have IDE.",
     "usb": "Slow; for what has no other driver.",
 }
+
+
+WAY_WORDS = {"pool": "pool and volume", "path": "path", "address": "address"}
+WAY_NOTES = {
+    "path": "By its path it works also while the pool is stopped.",
+    "address": "The VM reads it over the network; where the storage asks for a password, add an <auth> element.",
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    name: str
+    title: str
+    url: str
+    is_on: bool
 
 
 def is_iso(volume: Volume) -> bool:
@@ -83,6 +101,25 @@ def disk_xml(volume: Volume, *, bus: str = "", way: str = "", secret: Mapping[st
         SubElement(disk, "readonly")
     indent(disk)
     return tostring(disk, encoding="unicode")
+
+
+def attaching(chosen: Mapping[str, str], row: VolumeRow, details: Details | None) -> dict[str, Any]:
+    """What volumes/_attach.html shows; `chosen`: the bus and the way, from the URL."""
+    volume = row.volume
+    buses, ways = buses_of(volume), ways_of(volume)
+    if not ways:
+        return {"xml": "", "why_no_xml": why_no_disk(volume)}
+    bus = chosen.get("bus", "") if chosen.get("bus") in buses else buses[0]
+    way = chosen.get("way", "") if chosen.get("way") in ways else ways[0]
+    hints = [BUS_NOTES.get(bus, ""), WAY_NOTES.get(way, ""), caution(row)]
+    if volume.encrypted and not (details and details.secret):
+        hints.append("It is encrypted: read its XML below once, and the secret is added here.")
+    return {
+        "xml": disk_xml(volume, bus=bus, way=way, secret=details.secret if details else None),
+        "buses": [Choice(name, BUS_WORDS[name], f"?bus={name}&way={way}", name == bus) for name in buses],
+        "ways": [Choice(name, WAY_WORDS[name], f"?bus={bus}&way={name}", name == way) for name in ways],
+        "hints": [hint for hint in hints if hint],
+    }
 
 
 def _type(volume: Volume, way: str) -> str:

@@ -37,14 +37,16 @@ def rows_at(volume: Volume, path: str) -> list[Volume]:
 
 def why_no_copy(volume: Volume) -> str:
     """A copy would hold what is in the files below: of volumes alone, not of any file of the host."""
-    for part in (chain := chain_of(volume)):
-        if reason := why_unfit(part):
-            return reason if part == volume else f"It is built on {part}. {reason}"
+    # Who may see the volume may not see those below, nor know what they name.
+    if reason := why_unfit(volume):
+        return reason
+    chain = chain_of(volume)
+    if any(why_unfit(part) for part in chain[1:]):
+        return "It is built on a volume that is in quarantine or no disk."
     lowest = chain[-1].backing_path
     if lowest and lowest not in {part.path for part in chain}:
-        return (
-            f"It is built on {shown(lowest)}, which is not a volume of any pool; a copy would show that file."
-        )
+        what = shown(lowest) if len(chain) == 1 else "a file"
+        return f"It is built on {what}, which is not a volume of any pool; a copy would show that file."
     return ""
 
 
@@ -82,7 +84,9 @@ def _why_not_as_listed(connection: Connection, volume: Volume, below: Volume | N
     if not image.backing_format:
         return f"{volume} does not say which format its backing file has, so it would be guessed."
     if below and image.backing_format != (below.format.replace("iso", "raw") or "raw"):
-        return f"{volume} takes {below} for {image.backing_format}, and it is {below.format or 'raw'}."
+        return (
+            f"{volume} takes what it is built on for {image.backing_format}; it is {below.format or 'raw'}."
+        )
     return ""
 
 

@@ -58,8 +58,9 @@ def lock(db: None) -> Callable[..., JobLock]:
 @pytest.fixture
 def use(db: None) -> Callable[..., DiskUse]:
     def make(volume: Volume, vm: str = "web01", **fields: Any) -> DiskUse:
-        values = {"host": volume.pool.host, "domain_uuid": uuid.uuid4(), "running": True, "target": "vda"}
-        return DiskUse.objects.create(volume=volume, domain_name=vm, kind="disk", **values | fields)
+        values = {"host": volume.pool.host, "domain_uuid": uuid.uuid4(), "running": True}
+        values |= {"target": "vda", "kind": "disk"}
+        return DiskUse.objects.create(volume=volume, domain_name=vm, **values | fields)
 
     return make
 
