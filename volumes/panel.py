@@ -184,6 +184,8 @@ def _soundness(look: Look) -> Iterator[Check]:
 
 
 def unsound_words(volume: Volume) -> Iterator[str]:
+    if volume.is_special:
+        yield "It is a link or a special file on the host and no disk."
     notes = VolumeNotes.objects.filter(volume=volume).exclude(quarantined_because="").first()
     if notes:
         yield "It is in quarantine: to open its image was found to be dangerous."

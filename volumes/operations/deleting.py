@@ -74,11 +74,20 @@ def _effects_later(volume: Volume) -> list[str]:
         f"{volume.name} is deleted in {duration(delay())}, on {when}. Until then you can undo that.",
         "Until then its data stays, and nothing else can be done with it here; VMs are not kept from it.",
         "Then all is checked again. Where a VM or another volume needs it by then, it is not deleted.",
+        *_effects_on_link(volume),
     ]
 
 
 def _effects_now(volume: Volume) -> list[str]:
+    if volume.is_special:
+        return _effects_on_link(volume)
     return [f"The data of {volume.name} is gone at once; libvirt has no trash."]
+
+
+def _effects_on_link(volume: Volume) -> list[str]:
+    if not volume.is_special:
+        return []
+    return ["It is a link or a special file: that alone is removed, and what it leads to stays as it is."]
 
 
 _SHARED: dict[str, Any] = {
