@@ -19,11 +19,17 @@ State = Job.State
 JOBS_SHOWN = 20
 NOTICES_SHOWN = 3
 NOTICE_FOR = timedelta(seconds=15)
-WORDS = ((State.RUNNING, "running"), (State.QUEUED, "waiting"), (State.INTERRUPTED, "interrupted"))
+WORDS = (
+    (State.RUNNING, "running"),
+    (State.TRANSFERRING, "transferring"),
+    (State.QUEUED, "waiting"),
+    (State.INTERRUPTED, "interrupted"),
+)
 RUNNING_FIRST = Case(
     When(state=State.RUNNING, then=Value(0)),
-    When(state=State.INTERRUPTED, then=Value(1)),
-    default=Value(2),
+    When(state=State.TRANSFERRING, then=Value(1)),
+    When(state=State.INTERRUPTED, then=Value(2)),
+    default=Value(3),
     output_field=IntegerField(),
 )
 # Of those that run the newest first, of those that wait the one whose turn comes first.

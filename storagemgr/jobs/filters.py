@@ -22,6 +22,7 @@ SORTS: dict[str, list[str]] = {
 DEFAULT_SORT = "-asked"
 CHIPS = {
     "running": "Running",
+    "transferring": "Transferring",
     "queued": "Waiting",
     "scheduled": "Scheduled",
     "interrupted": "Interrupted",

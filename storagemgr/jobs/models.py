@@ -101,6 +101,7 @@ class Job(models.Model):
 
     state = models.CharField(max_length=16, choices=State, default=State.QUEUED, db_index=True)
     step = models.CharField(max_length=255, blank=True)
+    step_at = models.DateTimeField(null=True)
     done_bytes = models.BigIntegerField(null=True)
     total_bytes = models.BigIntegerField(null=True)
     progress_at = models.DateTimeField(null=True)
@@ -164,10 +165,11 @@ class Job(models.Model):
 
     @property
     def rate(self) -> int | None:
-        """Bytes per second since the start, None before there are figures."""
-        if not (self.done_bytes and self.started_at and self.progress_at):
+        """Bytes per second since the step began, None before there are figures."""
+        began = self.step_at or self.started_at
+        if not (self.done_bytes and began and self.progress_at):
             return None
-        seconds = (self.progress_at - self.started_at).total_seconds()
+        seconds = (self.progress_at - began).total_seconds()
         return int(self.done_bytes / seconds) if seconds > 0 else None
 
     @property

@@ -83,6 +83,19 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Part:
+    """What the page of a job shows while its operation is handed over (Handed): `template` with `part` = `context`.
+
+    `scripts` are static files; `allow` changes the answer so that they may connect to where they have to.
+    """
+
+    template: str
+    context: dict[str, Any]
+    scripts: tuple[str, ...] = ()
+    allow: Callable[[Any, Any], Any] = lambda request, response: response
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a target stands, and so its jobs. `pool_uuid` is None for what is about the host alone."""
 
@@ -213,6 +226,8 @@ class Operation:
     result: Callable[[Job], Any] = lambda job: None  # the row that a finished job made
     # What a job that ended badly had done before, in words: "Define", "Build".
     done: Callable[[Job], list[str]] = lambda job: []
+    # (request, job), while it is active.
+    part: Callable[[Any, Job], Part | None] = lambda request, job: None
     # What to do after the job ended, as (words of the link, URL): "Undo what was done".
     next_step: Callable[[Job], tuple[str, str] | None] = lambda job: None
 

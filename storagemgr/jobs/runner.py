@@ -105,6 +105,7 @@ def _perform(operation: Operation, context: Run) -> None:
             report(
                 job,
                 step=event.title[:STEP_LENGTH],
+                step_at=timezone.now(),
                 total_bytes=event.total,
                 done_bytes=0 if event.total else None,
             )

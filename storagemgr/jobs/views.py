@@ -75,12 +75,14 @@ def _job_page(request: HttpRequest, job: Any, *, refused: str = "") -> HttpRespo
     operation = REGISTRY.get(job.operation)
     target = operation.find(job) if operation else None
     made = operation.result(job) if operation and job.state == State.SUCCEEDED else None
+    part = operation.part(request, job) if operation and job.is_active else None
     context = {
         "row": row,
         "job": job,
         "target": target,
         "made": made,
         "refused": refused,
+        "part": part,
         "cancel": cancel_of(request, job),
         "may_give_up": job.state == State.INTERRUPTED
         and may(request.user, cancel_right(job), job.host_id, job.pool_uuid),
@@ -93,8 +95,10 @@ def _job_page(request: HttpRequest, job: Any, *, refused: str = "") -> HttpRespo
         "behind": _behind(job) if job.is_active else [],
     }
     if refused:
-        return render(request, "jobs/job.html", context, status=409)
-    return live_page(request, "jobs/job.html", context)
+        response = render(request, "jobs/job.html", context, status=409)
+    else:
+        response = live_page(request, "jobs/job.html", context)
+    return part.allow(request, response) if part else response
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ LOOKS = {
     State.CANCELLED: ("", "dash-circle"),
     State.INTERRUPTED: ("warn", "question-circle"),
 }
+MOVING = (State.RUNNING, State.TRANSFERRING)
 NOT_TAKEN = timedelta(seconds=15)
 
 
@@ -97,11 +98,19 @@ class ShownJob:
 
     @property
     def is_working(self) -> bool:
-        return self.job.state in (State.RUNNING, State.INTERRUPTED)
+        return self.job.state in (State.RUNNING, State.TRANSFERRING, State.INTERRUPTED)
+
+    @property
+    def is_moving(self) -> bool:
+        return self.job.state in MOVING
+
+    @property
+    def is_copy(self) -> bool:
+        return not self.job.step or self.job.step.startswith("Copy")
 
     @property
     def percent(self) -> int | None:
-        return self.job.percent if self.job.state == State.RUNNING else None
+        return self.job.percent if self.is_moving else None
 
     @property
     def elapsed(self) -> str:
@@ -163,7 +172,7 @@ class ShownJob:
                 Stage("Do it"),
                 Stage("Done"),
             ]
-        if job.state == State.CANCELLED:
+        if job.state == State.CANCELLED and not job.started_at:
             words = "Undone before its time" if self.was_undone else "Cancelled while it waited"
             return [Stage(words, "bad", self.waited)]
         is_checked = bool(job.daemon or job.step)
@@ -179,8 +188,8 @@ class ShownJob:
 
     def _work(self) -> Stage:
         job, title = self.job, self.job.step or "Do it"
-        if job.state == State.RUNNING:
-            rate = f", {size(job.rate)}/s" if job.rate else ""
+        if self.is_moving:
+            rate = f", {size(job.rate)}/s" if job.rate and job.state == State.RUNNING else ""
             return Stage(
                 title, "now", f"{self.percent}{NBSP}%{rate}" if self.percent is not None else self.elapsed
             )
@@ -197,6 +206,8 @@ class ShownJob:
     def _to_come(self) -> list[Stage]:
         if self.job.state == State.FAILED:
             return []
+        if self.job.state == State.CANCELLED:
+            return [Stage("Cancelled", "bad")]
         return [Stage("Done", "done" if self.job.state == State.SUCCEEDED else "")]
 
     @property
