@@ -77,12 +77,11 @@ def _order_by(rows: QuerySet[Any], column: Any, is_descending: bool) -> OrderBy:
 
 
 def is_filtered(request: HttpRequest) -> bool:
-    return any(
-        value for name, values in request.GET.lists() if name not in ("sort", "page") for value in values
-    )
+    looks = ("sort", "page", "cols")
+    return any(value for name, values in request.GET.lists() if name not in looks for value in values)
 
 
-def page_of(request: HttpRequest, rows: QuerySet[Any], count: int | None = None) -> Page[Any]:
+def page_of(request: HttpRequest, rows: Any, count: int | None = None) -> Page[Any]:
     """The page that `page` of the URL names, the nearest one when there is no such page."""
     pages = Paginator(rows, PAGE_SIZE)
     if count is not None:

@@ -1,60 +1,153 @@
-"""The filters of the volume lists."""
+"""The filters of the volume lists. What the URL says and makes no sense is ignored."""
 
+from collections.abc import Iterable
+from functools import cached_property
 from typing import NamedTuple
+from uuid import UUID
 
-from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest, QueryDict
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.http import QueryDict
+from django.utils import timezone
 
 from pools.filters import Q_LIMIT
-from storagemgr.listing import Chip, chips
-from volumes.models import DiskUse, Volume
+from storagemgr.hosts.models import Host
+from storagemgr.jobs.models import Job
+from volumes.kinds import KINDS, is_kind
+from volumes.models import DiskUse, Volume, VolumeNotes
+from volumes.usage import Usage
 
-SORTS: dict[str, list[str]] = {
-    "name": ["name"],
-    "format": ["format"],
-    "capacity": ["capacity"],
-    "allocation": ["allocation"],
-    "modified": ["modified"],
-}
-DEFAULT_SORT = "name"
 UNVERIFIED = Q(unverified_since__isnull=False)
+MANY = 20_000  # of so many it is not counted unasked how many are in use
+FEW = 5_000  # of so few each is looked at by itself
+NOBODY = "none"  # the owner of what has none
 
 
-class Counts(NamedTuple):
-    all: int = 0
-    used: int = 0
-    unverified: int = 0
+class State(NamedTuple):
+    value: str
+    title: str
+    is_quiet: bool  # without a chip while it has no volumes
+
+
+STATES = (
+    State("", "All", False),
+    State("used", "In use", False),
+    State("unused", "Nothing uses it", False),
+    State("unverified", "Unverified", True),
+    State("protected", "Protected", True),
+    State("expired", "Expired", True),
+    State("deleting", "To be deleted", True),
+    State("quarantined", "Quarantined", True),
+)
 
 
 class VolumeFilter:
-    """What the URL asks for: `q`, the volume's name or a VM's, and formats. `count` is of all states."""
+    """What the URL asks for: `q` (a name, a VM, a note, a ticket) and what is ticked. `volumes` is of all states."""
 
-    def __init__(self, data: QueryDict, volumes: QuerySet[Volume], host_id: int | None) -> None:
-        """`host_id`: of all `volumes`, when they have one host."""
-        text = search_text(data)
-        searched = volumes.filter(_matching(text)) if text else volumes
-        ticked = {name for name in data.getlist("format") if name and name.isprintable()}
-        self.volumes = searched.filter(format__in=ticked) if ticked else searched
-        self.in_use = _in_use(host_id)
-        by_format = _found_by_format(searched, self.in_use) if text else _all_by_format(searched)
-        self.formats = sorted(ticked.union(filter(None, by_format)))
-        chosen = [count for name, count in by_format.items() if not ticked or name in ticked]
-        self.count = Counts(*map(sum, zip(Counts(), *chosen, strict=True)))
-        if not text:
-            self.count = self.count._replace(
-                used=self.volumes.filter(self.in_use).count(),
-                unverified=self.volumes.filter(UNVERIFIED).count(),
-            )
+    def __init__(self, data: QueryDict, volumes: QuerySet[Volume]) -> None:
+        self.text = search_text(data)
+        self.ticked = {name: _ticked(data, name) for name in ("host", "pool", "kind", "format", "owner")}
+        self.usage = Usage()
+        self.is_narrowed = bool(self.text or any(self.ticked.values()))
+        found = volumes.filter(_matching(self.text)) if self.text else volumes
+        for condition in self._conditions():
+            found = found.filter(condition)
+        self.volumes = found
+
+    def _conditions(self) -> Iterable[Q]:
+        hosts, pools = self.ticked["host"], self.ticked["pool"]
+        if hosts:
+            yield Q(pool__in=list(_pools_of(Q(host__in=Host.objects.filter(name__in=hosts)))))
+        if pools:
+            yield Q(pool__in=list(_pools_of(Q(name__in=pools))))
+        if self.ticked["format"]:
+            yield Q(format__in=self.ticked["format"])
+        if kinds := self.ticked["kind"] & KINDS.keys():
+            wanted = Q(pk__in=[])
+            for kind in sorted(kinds):
+                wanted |= is_kind(kind)
+            yield wanted
+        if owners := self.ticked["owner"]:
+            owned = VolumeNotes.objects.filter(owner__name__in=owners, volume__isnull=False)
+            wanted = Q(pk__in=owned.values("volume"))
+            if NOBODY in owners:
+                wanted |= ~Exists(VolumeNotes.objects.filter(volume=OuterRef("pk"), owner__isnull=False))
+            yield wanted
+
+    @cached_property
+    def total(self) -> int:
+        return self.volumes.order_by().count()
+
+    @cached_property
+    def _used(self) -> int:
+        in_use = self.usage.is_used if self.total <= FEW else self.usage.in_use
+        return self.volumes.order_by().filter(in_use).count()
+
+    @cached_property
+    def _noted(self) -> dict[str, int]:
+        """Few volumes have notes."""
+        noted = self.volumes.order_by().filter(pk__in=_NOTED.values("volume"))
+        return noted.aggregate(**{name: Count("pk", filter=which) for name, which in _of_notes().items()})
 
     def in_state(self, state: str) -> QuerySet[Volume]:
-        conditions = {"used": self.in_use, "unused": ~self.in_use, "unverified": UNVERIFIED}
-        return self.volumes.filter(conditions[state]) if state else self.volumes
+        """For the first rows in an order that an index gives."""
+        return self.volumes.filter(self._condition(state)) if state else self.volumes
+
+    def counted(self, state: str) -> QuerySet[Volume]:
+        """The same, for a count of all or another order."""
+        if state in ("used", "unused") and self.total > FEW:
+            return self.volumes.filter(self.usage.in_use if state == "used" else ~self.usage.in_use)
+        return self.in_state(state)
+
+    def _condition(self, state: str) -> Q:
+        if state in ("used", "unused"):
+            return self.usage.is_used if state == "used" else ~self.usage.is_used
+        if state == "deleting":
+            return Q(pk__in=self._deleting)
+        return UNVERIFIED if state == "unverified" else _of_notes()[state]
+
+    @cached_property
+    def _deleting(self) -> list[int]:
+        return sorted(to_be_deleted(self.volumes))
+
+    def count(self, state: str, chosen: str) -> int | None:
+        """How many are in `state`; None where that would take long and `chosen` does not need it."""
+        match state:
+            case "":
+                return self.total
+            case "used" | "unused":
+                if self.total > MANY and chosen not in ("used", "unused"):
+                    return None
+                return self._used if state == "used" else self.total - self._used
+            case "unverified":
+                return self.volumes.order_by().filter(UNVERIFIED).count()
+            case "deleting":
+                return len(self._deleting)
+        return self._noted[state]
 
 
-def _in_use(host_id: int | None) -> Q:
-    """VMs use volumes of their own host: no need to read what those of the others use."""
-    uses = DiskUse.objects.filter(volume__isnull=False).order_by()
-    return Q(pk__in=(uses.filter(host_id=host_id) if host_id else uses).values("volume"))
+_NOTED = VolumeNotes.objects.filter(volume__isnull=False).order_by()
+
+
+def _of_notes() -> dict[str, Q]:
+    today = timezone.localdate()
+    in_force = Q(notes__protected_until=None) | Q(notes__protected_until__gte=today)
+    return {
+        "protected": Q(notes__protected_at__isnull=False) & in_force,
+        "expired": Q(notes__expires_on__lt=today),
+        "quarantined": Q(notes__quarantined_because__gt=""),
+    }
+
+
+def _ticked(data: QueryDict, name: str) -> set[str]:
+    return {
+        value for value in data.getlist(name)[:100] if value and value.isprintable() and len(value) <= 300
+    }
+
+
+def _pools_of(which: Q) -> QuerySet[int]:
+    from pools.models import Pool
+
+    return Pool.objects.filter(which).order_by("pk").values_list("pk", flat=True)
 
 
 def search_text(data: QueryDict) -> str:
@@ -64,31 +157,21 @@ def search_text(data: QueryDict) -> str:
 
 def _matching(text: str) -> Q:
     uses = DiskUse.objects.filter(volume__isnull=False, domain_name__icontains=text).order_by()
-    return Q(name__icontains=text) | Q(pk__in=uses.values("volume"))
+    noted = _NOTED.filter(Q(note__icontains=text) | Q(ticket__icontains=text))
+    return Q(name__icontains=text) | Q(pk__in=uses.values("volume")) | Q(pk__in=noted.values("volume"))
 
 
-def _found_by_format(volumes: QuerySet[Volume], in_use: Q) -> dict[str, Counts]:
-    """One pass over the volumes: no index finds a text inside a name."""
-    rows = (
-        volumes.order_by()
-        .values_list("format")
-        .annotate(number=Count("*"), used=Count("pk", filter=in_use), unverified=Count("unverified_since"))
-    )
-    return {name: Counts(*counts) for name, *counts in rows}
-
-
-def _all_by_format(volumes: QuerySet[Volume]) -> dict[str, Counts]:
-    """Only `all`, which an index alone answers; others do so for the rest."""
-    rows = volumes.order_by().values_list("format").annotate(number=Count("*"))
-    return {name: Counts(number) for name, number in rows}
-
-
-def state_chips(request: HttpRequest, count: Counts) -> list[Chip]:
-    options = [
-        ("", "All", count.all),
-        ("used", "In use", count.used),
-        ("unused", "Nothing uses it", count.all - count.used),
-    ]
-    if count.unverified or request.GET.get("state") == "unverified":
-        options.append(("unverified", "Unverified", count.unverified))
-    return chips(request, "state", options)
+def to_be_deleted(volumes: QuerySet[Volume]) -> dict[int, Job]:
+    """The scheduled deletions of these, by the volume's id."""
+    jobs: dict[tuple[int, UUID, str], Job] = {}
+    for job in Job.objects.filter(
+        state=Job.State.SCHEDULED, operation__startswith="volume.delete"
+    ).order_by():
+        if job.pool_uuid:
+            jobs[job.host_id, job.pool_uuid, job.volume_name] = job
+    if not jobs:
+        return {}
+    places, names = {uuid for _, uuid, _ in jobs}, {name for *_, name in jobs}
+    near = volumes.order_by().filter(name__in=names, pool__uuid__in=places)
+    rows = near.values_list("pk", "pool__host_id", "pool__uuid", "name")
+    return {pk: jobs[place] for pk, *place_ in rows if (place := tuple(place_)) in jobs}

@@ -57,6 +57,11 @@ class Volume(models.Model):
             models.Index(fields=["pool", "allocation"]),
             models.Index(fields=["pool", "format"]),
             models.Index(fields=["pool", "modified"]),
+            # The lists of all pools, sorted and filtered.
+            models.Index(fields=["capacity"]),
+            models.Index(fields=["allocation"]),
+            models.Index(fields=["modified"]),
+            models.Index(fields=["format"]),
             models.Index(fields=["name"]),
             models.Index(fields=["path"]),
             models.Index(fields=["identity"]),

@@ -34,6 +34,7 @@ TABLE = {
     "pools:new": SIGNED_IN,
     "pools:drafts": SIGNED_IN,
     "volumes:all": SIGNED_IN,
+    "volumes:selected": SIGNED_IN,
     "volumes:wipes": SIGNED_IN,
     "jobs:list": SIGNED_IN,
     "jobs:strip": SIGNED_IN,
@@ -71,6 +72,7 @@ TABLE = {
 # What else the address takes.
 ARGUMENTS = {
     "pools:selected": {"slug": "stop"},
+    "volumes:selected": {"slug": "delete"},
     "pools:draft_step": {"step": "hosts"},
     "pools:configuration_at": {"version": 1},
 }

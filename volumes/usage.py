@@ -1,0 +1,91 @@
+"""Which of very many volumes are in use, in conditions that a database answers quickly.
+
+The same bytes can be seen through several pools and hosts. Nearly always they are seen once, so the dear question
+who else sees them is asked of those pools alone that share a place with another one.
+"""
+
+from collections import defaultdict
+from functools import cached_property
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from pools.models import Pool
+from volumes.identity import LUN, ON_A_SERVER, endings_of
+from volumes.models import DiskUse, Volume
+
+
+class Usage:
+    """Read once for a page. `in_use` builds the set of all that is used: for counting; `is_used` asks row by row: for
+    the first rows in an order that an index gives."""
+
+    @cached_property
+    def _pools(self) -> tuple[list[int], list[int]]:
+        """Those that list a source which another one lists too, and those with the directory of another one."""
+        sources: dict[tuple[str, str], list[int]] = defaultdict(list)
+        places: dict[tuple[int, str], list[int]] = defaultdict(list)
+        columns = ("pk", "host_id", "type", "source", "target_path")
+        for pk, host_id, kind, source, path in Pool.objects.order_by("pk").values_list(*columns):
+            if kind in ON_A_SERVER and source:
+                sources[kind, source].append(pk)
+            if path:
+                places[host_id, path].append(pk)
+        return _of_several(sources), _of_several(places)
+
+    @property
+    def sharing(self) -> list[int]:
+        return sorted({pk for pks in self._pools for pk in pks})
+
+    @cached_property
+    def by_other_ways(self) -> list[int]:
+        """Volumes that a VM means by the path of another pool or by an address, such as nfs://nas/export/name."""
+        return [*self._by_path(), *_by_address()]
+
+    def _by_path(self) -> list[int]:
+        rows = Volume.objects.filter(pool__in=self._pools[1]).exclude(path="").order_by()
+        used = set(rows.filter(uses__isnull=False).values_list("pool__host_id", "path"))
+        if not used:
+            return []
+        same = rows.filter(path__in={path for _, path in used}).values_list("pool__host_id", "path", "pk")
+        return [pk for host_id, path, pk in same if (host_id, path) in used]
+
+    @cached_property
+    def in_use(self) -> Q:
+        used = Q(pk__in=_referred().values("volume"))
+        if self.sharing:
+            sharing = Volume.objects.filter(pool__in=self.sharing).exclude(identity="").order_by()
+            users = sharing.filter(pk__in=_referred().values("volume"))
+            used |= Q(pk__in=sharing.filter(identity__in=users.values("identity")).values("pk"))
+        return used | Q(pk__in=self.by_other_ways) if self.by_other_ways else used
+
+    @cached_property
+    def is_used(self) -> Q:
+        used = Q(Exists(_referred().filter(volume=OuterRef("pk"))))
+        if self.sharing:
+            users = Volume.objects.filter(uses__isnull=False, identity=OuterRef("identity")).order_by()
+            used |= Q(pool__in=self.sharing) & ~Q(identity="") & Exists(users)
+        return used | Q(pk__in=self.by_other_ways) if self.by_other_ways else used
+
+
+def _of_several(pools: dict[tuple[str, str], list[int]] | dict[tuple[int, str], list[int]]) -> list[int]:
+    return [pk for pks in pools.values() if len(pks) > 1 for pk in pks]
+
+
+def _referred() -> QuerySet[DiskUse]:
+    return DiskUse.objects.filter(volume__isnull=False).order_by()
+
+
+def _by_address() -> list[int]:
+    uses = DiskUse.objects.filter(Q(path__contains="://") | Q(path__contains="-iscsi-"), volume=None)
+    paths = set(uses.order_by().values_list("path", flat=True))
+    if not paths:
+        return []
+    names = {path.rstrip("/").rpartition("/")[2] for path in paths}
+    is_near = Q(name__in=names) | Q(pool__type__in=("iscsi", "iscsi-direct", "gluster", "rbd"))
+    near = Volume.objects.filter(is_near, pool__type__in=ON_A_SERVER).select_related("pool")
+    return [volume.pk for volume in near if any(path.endswith(_endings(volume)) for path in paths)]
+
+
+def _endings(volume: Volume) -> tuple[str, ...]:
+    """How the paths and addresses end that mean this volume."""
+    lun = LUN.search(volume.path)
+    return (*endings_of(volume), *([lun[0]] if lun else [volume.path or "\0"]))
