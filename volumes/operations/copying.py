@@ -157,8 +157,8 @@ def _clone_virsh(volume: Volume, params: Params) -> str:
         return virsh(pool, "vol-clone", "--pool", pool.name, volume.name, name)
     xml = _shown_xml(volume, pool, params | {"name": name})
     flags = ["--reflink"] if params.get("reflink") else []
-    source = ["--inputpool", volume.pool.name] if pool.pk != volume.pool_id else []
-    line = virsh(pool, "vol-create-from", *flags, pool.name, "/dev/stdin", volume.name, *source)
+    source = ("--inputpool", volume.pool.name, volume.name)
+    line = virsh(pool, "vol-create-from", *flags, pool.name, "/dev/stdin", *source)
     return f"{line} <<< '{xml}'"
 
 

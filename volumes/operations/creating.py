@@ -134,12 +134,7 @@ def _virsh(pool: Pool, params: Params) -> str:
     if any(params.get(name) for name in _IN_XML):
         return _virsh_xml(pool, params)
     new = new_volume(pool, params)
-    words: list[Any] = [
-        "vol-create-as",
-        pool.name,
-        new.name,
-        new.capacity or params.get("capacity") or "SIZE",
-    ]
+    words: list[Any] = ["vol-create-as", pool.name, new.name, _size_word(pool, params)]
     words += ["--format", new.format] if new.format else []
     words += list(_allocation_words(pool, params, new))
     if new.backing_path:
@@ -149,6 +144,13 @@ def _virsh(pool: Pool, params: Params) -> str:
     if new.preallocation == "full":
         line += " && " + virsh(pool, "vol-wipe", "--pool", pool.name, new.name)
     return line
+
+
+def _size_word(pool: Pool, params: Params) -> int | str:
+    if params.get("format") == "dir":
+        return 0
+    parent = parent_of(pool, params)
+    return params.get("capacity") or (parent.capacity if parent else "SIZE")
 
 
 def _allocation_words(pool: Pool, params: Params, new: NewVolume) -> Iterator[Any]:
