@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.utils import timezone
 
-from pools import devices
+from pools import devices, safety
 from pools.devices import Contents, some
 from pools.models import Look, Pool
 from pools.operations import check, find, label, once_it_answers, read_again, unreachable, virsh
@@ -154,7 +154,7 @@ def _why_no_overwrite(pool: Pool) -> str:
         return f"{who} the same device."
     if vms := sorted({*devices.vms_on_devices(pool), *devices.vms_of(pool)}):
         return f"VMs have a disk there: {some(vms)}. Detach it from them first, also when they are shut off."
-    return ""
+    return safety.why_not(pool, "overwrite")
 
 
 def _overwrite_effects(pool: Pool) -> list[str]:
@@ -265,6 +265,7 @@ BUILD = register(
         settle=once_it_answers(_settle_build),
         why_off=_why_no_build,
         effects=_build_effects,
+        checks=lambda pool, user: safety.checks(pool, "build", user),
         virsh=lambda pool, params: (
             f"virsh -c {pool.host.uri} pool-build {pool.uuid}{' --no-overwrite' if _makes(pool) else ''}"
         ),
@@ -293,6 +294,7 @@ OVERWRITE = register(
         settle=once_it_answers(_settle_build),
         why_off=_why_no_overwrite,
         effects=_overwrite_effects,
+        checks=lambda pool, user: safety.checks(pool, "overwrite", user),
         virsh=virsh("pool-build --overwrite"),
         label=label("Build anew (overwrite):"),
     )

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from django.db.models import Q
 from lxml import etree
 
-from pools import building, devices
+from pools import building, devices, safety
 from pools.devices import some
 from pools.models import Pool
 from pools.operations import check, find, label, once_it_answers, read_again, unreachable, virsh
@@ -44,7 +44,8 @@ def _why_no_delete(pool: Pool) -> str:
         return f"VMs have a disk here: {some(vms)}. Detach it from them first, also when they are shut off."
     if number := devices.built_on(pool):
         return f"Volumes or devices of {count(number, 'other pool')} of the host are built on volumes here."
-    return _why_in_use(pool) if pool.type in _ON_DISKS else ""
+    in_use = _why_in_use(pool) if pool.type in _ON_DISKS else ""
+    return in_use or safety.why_not(pool, "delete")
 
 
 def _why_in_use(pool: Pool) -> str:
@@ -247,6 +248,7 @@ UNDEFINE = register(
         settle=once_it_answers(_settle_undefine),
         why_off=_why_no_undefine,
         effects=_undefine_effects,
+        checks=lambda pool, user: safety.checks(pool, "undefine", user),
         virsh=virsh("pool-undefine"),
         label=label("Forget"),
     )
@@ -270,6 +272,7 @@ DELETE = register(
         settle=once_it_answers(_settle_delete),
         why_off=_why_no_delete,
         effects=_delete_effects,
+        checks=lambda pool, user: safety.checks(pool, "delete", user),
         virsh=virsh("pool-delete"),
         label=label("Delete the storage of"),
     )

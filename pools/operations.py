@@ -6,8 +6,8 @@ from typing import Any
 from django.utils import timezone
 from django.utils.timezone import localtime
 
-from pools import sync
-from pools.devices import vms_of
+from pools import safety, sync
+from pools.devices import vms_among, vms_of
 from pools.models import Pool
 from storagemgr.hosts import embedded
 from storagemgr.jobs.models import Job
@@ -21,6 +21,7 @@ from storagemgr.jobs.operations import (
     Step,
     register,
 )
+from storagemgr.virt import domains
 from storagemgr.virt import pools as virt_pools
 from storagemgr.virt.errors import VirtError
 
@@ -136,6 +137,17 @@ def _why_no_stop(pool: Pool) -> str:
     return ""
 
 
+def _check_stop(run: Run) -> None:
+    """The VMs as well: one may have been started since the page was shown."""
+    check(run)
+    pool = find(run.job)
+    if pool is None or pool.type == "dir" or not pool.is_active:
+        return
+    running = [use for use in domains.list_disk_uses(run.open()) if use.running]
+    if vms := vms_among(pool, running):
+        raise OperationFailed("changed_since", f"Running VMs have disks here: {', '.join(vms[:3])}.")
+
+
 def _stop_effects(pool: Pool) -> list[str]:
     effects = [pool.kind.stop]
     if not pool.persistent:
@@ -211,7 +223,7 @@ STOP = register(
         right="pool.stop",
         target=Pool,
         find=find,
-        check=check,
+        check=_check_stop,
         danger=Danger.ASKS,
         is_exclusive=True,
         is_quick=True,
@@ -221,6 +233,7 @@ STOP = register(
         settle=_settled(lambda pool: not pool.is_active, "The pool is stopped."),
         why_off=_why_no_stop,
         effects=_stop_effects,
+        checks=lambda pool, user: safety.checks(pool, "stop", user),
         virsh=virsh("pool-destroy"),
         label=label("Stop"),
     )
@@ -308,7 +321,7 @@ def _why_no_removal(pool: Pool) -> str:
     others = Pool.objects.filter(host=pool.host_id).exclude(pk=pool.pk)
     if others.filter(volumes__backing_path__in=pool.volumes.values("path")).exists():
         return "Volumes of other pools are built on a volume here. They would be lost with it."
-    return ""
+    return safety.why_not(pool, "delete")
 
 
 REMOVE_EXAMPLES = register(
