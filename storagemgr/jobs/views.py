@@ -19,13 +19,13 @@ from storagemgr.access import audit
 from storagemgr.access.objects import may, require, visible_or_404, who_may
 from storagemgr.access.scopes import Actor
 from storagemgr.hosts.models import Host
-from storagemgr.jobs import filters
+from storagemgr.jobs import cancelling, filters
+from storagemgr.jobs.cancelling import can_be_cancelled, cancel_right
 from storagemgr.jobs.lease import move
 from storagemgr.jobs.models import Batch, Job
 from storagemgr.jobs.operations import REGISTRY, by_slug
 from storagemgr.jobs.pages import again_url, for_htmx, many_url, operate, see
 from storagemgr.jobs.runner import ring_next
-from storagemgr.jobs.submit import ring
 from storagemgr.jobs.words import ShownJob, blockers_of, shown
 from storagemgr.listing import is_filtered, kept, ordered, page_of, sort_key, take_pinned
 from storagemgr.live import live_page
@@ -110,7 +110,7 @@ class Cancel:
 
 
 def cancel_of(request: HttpRequest, job: Job) -> Cancel | None:
-    if _can_be_cancelled(job):
+    if can_be_cancelled(job):
         right = cancel_right(job)
         if job.requested_by_id == request.user.pk or may(request.user, right, job.host_id, job.pool_uuid):
             return Cancel()
@@ -118,24 +118,6 @@ def cancel_of(request: HttpRequest, job: Job) -> Cancel | None:
     if job.state in (State.RUNNING, State.INTERRUPTED):
         return Cancel(COPY_RUNS if job.total_bytes else JOB_RUNS)
     return None
-
-
-def _can_be_cancelled(job: Job) -> bool:
-    return job.state in (State.SCHEDULED, State.QUEUED) or _can_be_stopped(job)
-
-
-def _can_be_stopped(job: Job) -> bool:
-    operation = REGISTRY.get(job.operation)
-    is_stoppable = operation is not None and operation.is_stoppable
-    return job.cancel_asked_at is None and (
-        job.state == State.TRANSFERRING or (job.state == State.RUNNING and is_stoppable)
-    )
-
-
-def cancel_right(job: Job) -> str:
-    """That of the operation; of one that is not known any more, the right to administer hosts."""
-    operation = REGISTRY.get(job.operation)
-    return operation.right if operation else "host.manage"
 
 
 def _may_try_again(request: HttpRequest, job: Job, target: Any) -> bool:
@@ -183,7 +165,7 @@ def cancel(request: HttpRequest, pk: int) -> HttpResponse:
         if not request.htmx:
             raise
         return for_htmx(request, get_resolver().resolve_error_handler(403)(request, exception=error))
-    if job.state == State.CANCELLED or _cancel(request, job):
+    if job.state == State.CANCELLED or cancelling.cancel(job, request.user, audit.address_of(request)):
         return for_htmx(request, see(job.get_absolute_url()))
     job.refresh_from_db()
     refused = "It was too late to cancel it: it has ended." if not job.is_pending else ""
@@ -207,45 +189,6 @@ def _require_cancel(request: HttpRequest, job: Job) -> None:
         pool_uuid=job.pool_uuid,
         object_text=job.title,
     )
-
-
-def _cancel(request: HttpRequest, job: Job) -> bool:
-    with transaction.atomic():
-        if not (_take_out(job) or _ask_to_stop(job)):
-            return False
-        job.log(f"cancelled by {request.user.get_username()}")
-        audit.record(
-            "job.cancel",
-            audit.Outcome.DONE,
-            actor=request.user,
-            right=cancel_right(job),
-            object_text=job.title,
-            host_id=job.host_id,
-            pool_uuid=job.pool_uuid,
-            volume_name=job.volume_name,
-            job_id=job.pk,
-            address=audit.address_of(request),
-        )
-        transaction.on_commit(lambda: ring_next(job))
-        if Job.objects.filter(pk=job.pk, state=State.QUEUED).exists():
-            transaction.on_commit(lambda: ring(job))
-    return True
-
-
-def _take_out(job: Job) -> bool:
-    waits = job.state in (State.SCHEDULED, State.QUEUED)
-    return waits and move(job, from_state=job.state, to_state=State.CANCELLED)
-
-
-def _ask_to_stop(job: Job) -> bool:
-    """The worker that has it ends it; one that waits for bytes is given to a worker for that."""
-    if not _can_be_stopped(job):
-        return False
-    if job.state == State.TRANSFERRING:
-        now = timezone.now()
-        return move(job, from_state=State.TRANSFERRING, to_state=State.QUEUED, cancel_asked_at=now)
-    running = Job.objects.filter(pk=job.pk, state=State.RUNNING, cancel_asked_at=None)
-    return bool(running.update(cancel_asked_at=timezone.now()))
 
 
 @require_POST
