@@ -25,6 +25,8 @@ from volumes.tree import tree_of
 from volumes.uses import users_of
 
 HISTORY_SHOWN = 8
+# Operations that stand in another card, or that are a part of another one.
+ELSEWHERE = ("volume.read_xml", "volume.note", "volume.own")
 
 
 @require_safe
