@@ -1,7 +1,7 @@
 from django.urls import path
 
 from storagemgr.jobs import bulk
-from volumes import lists, views, wipe_records
+from volumes import export, lists, views, wipe_records
 from volumes.rows import MANY
 from volumes.transfer import pages as transfer_pages
 
@@ -10,10 +10,13 @@ urlpatterns = [
     path("volumes/", lists.of_all_pools, name="all"),
     path("volumes/wipes/", wipe_records.wipe_records, name="wipes"),
     path("volumes/wipes/<int:pk>/", wipe_records.wipe_record, name="wipe_record"),
+    path("volumes/export/", export.of_all_pools, name="export"),
     path("volumes/selected/<slug:slug>/", bulk.selected, {"many": MANY}, name="selected"),
     path("volumes/<int:pk>/", views.volume, name="volume"),
     path("volumes/<int:pk>/<slug:slug>/", views.operate, name="operate"),
     path("pools/<int:pk>/volumes/", lists.of_pool, name="of_pool"),
+    path("pools/<int:pk>/volumes/export/", export.of_pool, name="export_pool"),
     path("pools/<int:pk>/volumes/new/", views.create, name="create"),
+    path("pools/<int:pk>/volumes/upload/", transfer_pages.upload, name="upload"),
     path("pools/<int:pk>/volumes/import/", transfer_pages.import_, name="import"),
 ]
