@@ -1,0 +1,168 @@
+"""Another size for a volume: what is told before libvirt is asked, and what it does."""
+
+import json
+import os
+import shutil
+import subprocess
+import uuid
+from pathlib import Path
+
+import pytest
+from daemon import PrivateDaemon
+from django.urls import reverse
+from image_tools import qemu_img
+from sync_tools import Virsh, close_connections, define_and_start, host_of, pool_row, read_host
+
+from storagemgr.jobs.models import Job
+from storagemgr.jobs.operations import REGISTRY
+from storagemgr.virt.connection import connect
+from volumes.models import DiskUse, Volume
+
+pytestmark = pytest.mark.django_db
+MIB, GIB = 1024**2, 1024**3
+EMULATOR = os.environ.get("TEST_EMULATOR") or shutil.which("qemu-system-x86_64")
+DOMAIN = """<domain type='qemu'><name>live</name><memory unit='MiB'>16</memory>
+<os><type arch='x86_64' machine='pc'>hvm</type></os><devices><emulator>{emulator}</emulator>
+<disk type='file'><driver name='qemu' type='raw'/><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>
+<controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"""
+AS_ROOT = 'user = "root"\ngroup = "root"\nstdio_handler = "file"\nsecurity_driver = "none"\nnamespaces = []\n'
+
+
+def virtual_size(path: Path) -> int:
+    said = subprocess.run(["qemu-img", "info", "-U", "--output=json", path], check=True, capture_output=True)
+    return int(json.loads(said.stdout)["virtual-size"])
+
+
+def why_off(volume: Volume) -> str:
+    return REGISTRY["volume.resize"].why_off(volume)
+
+
+@pytest.fixture
+def post(client, operator):
+    client.force_login(operator)
+
+    def post(volume: Volume, **fields: str):
+        url = reverse("volumes:operate", args=[volume.pk, "resize"])
+        return client.post(url, {"key": str(uuid.uuid4()), **fields})
+
+    return post
+
+
+def test_the_files_are_as_large_as_asked(read, images, ask):
+    (images / "raw").write_bytes(b"kept" * (MIB // 4))
+    qemu_img("create", "-f", "qcow2", images / "qcow2", "8M")
+    read(images)
+    for name, sizes in {"raw": (4, 2), "qcow2": (16, 8)}.items():
+        for size, shrink in zip(sizes, (False, True), strict=True):
+            volume = Volume.objects.select_related("pool__host").get(name=name)
+            job = ask("volume.resize", volume, capacity=size * MIB, allocate=False, shrink=shrink)
+            assert (job.state, job.error_text) == ("succeeded", "")
+            assert virtual_size(images / name) == size * MIB
+            assert Volume.objects.get(name=name).capacity == size * MIB
+    assert (images / "raw").read_bytes() == b"kept" * (MIB // 4) + bytes(MIB)
+    volume = Volume.objects.get(name="raw")
+    job = ask("volume.resize", volume, capacity=2 * MIB, allocate=True, shrink=False)
+    assert job.state == "succeeded"
+    assert Volume.objects.get(name="raw").allocation >= 2 * MIB
+    assert (images / "raw").stat().st_blocks * 512 >= 2 * MIB
+
+
+def test_a_volume_that_changed_meanwhile_is_not_shrunk(read, images, ask):
+    (images / "raw").write_bytes(bytes(MIB))
+    read(images)
+    volume = Volume.objects.get(name="raw")
+    os.truncate(images / "raw", 8 * MIB)
+    job = ask("volume.resize", volume, capacity=4 * MIB, allocate=False, shrink=False)
+    assert (job.state, job.error_code) == ("failed", "changed_since")
+    assert "by now" in job.error_text
+    assert (images / "raw").stat().st_size == 8 * MIB
+
+
+def test_shrinking_asks_twice(post, make_volume):
+    volume = make_volume("disk.qcow2", capacity=8 * GIB, allocation=GIB)
+    page = post(volume, capacity="4 GiB")
+    assert page.status_code == 422
+    assert {"shrink", "typed_name"} <= set(page.context["form"].errors)
+    assert post(volume, capacity="4 GiB", shrink="on", typed_name="other").status_code == 422
+    assert Job.objects.count() == 0
+    assert post(volume, capacity="4 GiB", shrink="on", typed_name="disk.qcow2").status_code == 303
+    assert Job.objects.get().params == {"capacity": 4 * GIB, "allocate": False, "shrink": True}
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted", "said"),
+    [
+        ({}, {"capacity": "10 GiB"}, "this size already"),
+        ({"allocation": 10 * GIB, "format": "raw"}, {"capacity": "9 GiB"}, "All its space is taken"),
+        ({}, {"capacity": "1 GiB"}, "of it is taken"),
+        ({"format": "qed"}, {"capacity": "9 GiB"}, "only grow"),
+        ({"format": "raw"}, {"capacity": "90 GiB", "allocate": "on"}, "is wanted now"),
+        ({}, {"capacity": "200 GiB"}, "its VM stops when the pool is full"),
+    ],
+)
+def test_what_libvirt_or_the_pool_cannot_is_told_first(post, make_volume, fields, wanted, said):
+    page = post(make_volume("disk", **fields), **wanted)
+    assert page.status_code == 422
+    assert said in page.content.decode()
+    assert Job.objects.count() == 0
+
+
+def test_an_image_in_ceph_only_grows(post, make_pool, make_volume):
+    pool = make_pool("ceph", type="rbd", capacity=100 * GIB)
+    volume = make_volume("web01", pool, type="network", format="raw")
+    page = post(volume, capacity="9 GiB")
+    assert "makes volumes of Ceph RBD only larger" in page.content.decode()
+    assert "allocate" not in page.context["form"].fields
+    assert post(volume, capacity="11 GiB").status_code == 303
+
+
+def test_where_it_is_off(make_host, make_pool, make_volume):
+    for form in ("vmdk", "vdi", "iso"):
+        assert f"of the format {form}" in why_off(make_volume(f"disk.{form}", format=form))
+
+    def zfs(version: str) -> Volume:
+        host = make_host(f"zfs-{version}", state="up", libvirt_version=version)
+        return make_volume("v", make_pool(f"z-{version}", host, type="zfs"), type="block", format="raw")
+
+    assert "only from 11.7 on" in why_off(zfs("11.6.0"))
+    assert why_off(zfs("11.7.0")) == ""
+    base = make_volume("base.qcow2")
+    assert why_off(base) == ""
+    make_volume("top.qcow2", backing_path=base.path)
+    assert "Other volumes are built on it: top.qcow2" in why_off(base)
+
+
+def test_a_volume_of_a_stopped_vm_grows_and_does_not_shrink(post, make_volume):
+    volume = make_volume("web01.qcow2")
+    use = {"domain_uuid": uuid.uuid4(), "domain_name": "web01", "running": False, "kind": "disk"}
+    DiskUse.objects.create(host=volume.pool.host, volume=volume, path=volume.path, target="vda", **use)
+    assert why_off(volume) == ""
+    assert "Used by web01" in post(volume, capacity="8 GiB").content.decode()
+    assert post(volume, capacity="12 GiB").status_code == 303
+
+
+@pytest.mark.skipif(not EMULATOR, reason="no qemu-system-x86_64 here; TEST_EMULATOR can name one")
+def test_the_disk_of_a_running_vm_grows_while_it_runs(db, tmp_path, ask):
+    conf = tmp_path / "libvirt/root/etc/libvirt"
+    conf.mkdir(parents=True)
+    (conf / "qemu.conf").write_text(AS_ROOT)
+    with PrivateDaemon(tmp_path / "libvirt") as daemon:
+        with connect(daemon.uri) as connection:
+            uuid_ = define_and_start(connection, tmp_path / "images", "disk.img")
+        (tmp_path / "live.xml").write_text(
+            DOMAIN.format(emulator=EMULATOR, disk=tmp_path / "images/disk.img")
+        )
+        virsh = Virsh(daemon.uri)
+        virsh("create", "--paused", tmp_path / "live.xml")
+        read_host(host_of(daemon))
+        volume = Volume.objects.select_related("pool__host").get(pool=pool_row(uuid_))
+        assert why_off(volume) == ""
+        job = ask("volume.resize", volume, capacity=8 * MIB, allocate=False, shrink=False)
+        assert (job.state, job.error_text) == ("succeeded", "")
+        assert virsh("domblkinfo", "live", "vda").split()[1] == str(8 * MIB)
+        assert virtual_size(tmp_path / "images/disk.img") == 8 * MIB
+        assert Volume.objects.get().capacity == 8 * MIB
+        job = ask("volume.resize", volume, capacity=4 * MIB, allocate=False, shrink=True)
+        assert job.error_code == "changed_since"
+        assert "Used by live" in job.error_text
+        close_connections()
