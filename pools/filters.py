@@ -32,14 +32,16 @@ class PoolFilter(django_filters.FilterSet):
     q = django_filters.CharFilter(method="search", max_length=Q_LIMIT)
     host = django_filters.MultipleChoiceFilter(field_name="host__name", distinct=False)
     type = django_filters.MultipleChoiceFilter(distinct=False)
+    owner = django_filters.MultipleChoiceFilter(field_name="notes__owner__name", distinct=False)
 
     class Meta:
         model = Pool
         fields: list[str] = []
 
-    def __init__(self, *args: Any, known: Sequence[Known], **kwargs: Any) -> None:
-        """`known`: all pools that the person sees; their hosts and types are the choices."""
+    def __init__(self, *args: Any, known: Sequence[Known], owners: Sequence[str], **kwargs: Any) -> None:
+        """`known`: all pools that the person sees; their hosts and types are the choices, as are their `owners`."""
         super().__init__(*args, **kwargs)
+        self.filters["owner"].extra["choices"] = [(name, name) for name in owners]
         self.filters["host"].extra["choices"] = hosts_of(known)
         self.filters["type"].extra["choices"] = types_of(known)
 
@@ -53,7 +55,15 @@ def matching(text: str) -> Q:
         | Q(source__icontains=text)
         | Q(target_path__icontains=text)
         | Q(host__name__icontains=text)
+        | Q(notes__note__icontains=text)
+        | Q(notes__ticket__icontains=text)
+        | Q(notes__owner__name__icontains=text)
     )
+
+
+def owners_of(pools: QuerySet[Pool]) -> list[str]:
+    owned = pools.filter(notes__owner__isnull=False).order_by("notes__owner__name")
+    return list(owned.values_list("notes__owner__name", flat=True).distinct())
 
 
 def known_of(pools: QuerySet[Pool]) -> list[Known]:
@@ -74,8 +84,11 @@ def state_chips(request: HttpRequest, pools: Sequence[Known]) -> list[Chip]:
     return chips(request, "state", options)
 
 
-def menus(request: HttpRequest, known: Sequence[Known]) -> list[Menu]:
-    return [menu(request, "host", "Host", hosts_of(known)), menu(request, "type", "Type", types_of(known))]
+def menus(request: HttpRequest, known: Sequence[Known], owners: Sequence[str]) -> list[Menu]:
+    found = [menu(request, "host", "Host", hosts_of(known)), menu(request, "type", "Type", types_of(known))]
+    if owners:
+        found.append(menu(request, "owner", "Owner", [(name, printable(name)) for name in owners]))
+    return found
 
 
 def hosts_of(known: Sequence[Known]) -> list[tuple[str, str]]:

@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db.models import QuerySet
 
 from pools.capacity import Space, space_of
-from pools.models import Pool
+from pools.models import Pool, PoolNotes
 from pools.states import pool_state
 from storagemgr.access.scopes import Actor
 from storagemgr.hosts.states import State
@@ -41,6 +41,7 @@ class PoolRow:
     state: State
     space: Space
     jobs: list[Job] = field(default_factory=list)
+    notes: PoolNotes | None = None
 
     @property
     def shown(self) -> Hashable:
@@ -50,6 +51,7 @@ class PoolRow:
             *(pool.pk, pool.name, pool.type, pool.host.name, pool.answers, pool.is_active, pool.volume_count),
             *(as_of(pool.seen_at), self.state, self.space, self.waiting),
             self.running and shown_of(self.running),
+            self.notes and (self.notes.is_protected, self.notes.is_expired and self.notes.expires_on),
         )
 
     @property
@@ -64,7 +66,11 @@ class PoolRow:
 
 def rows_of(user: Actor, pools: Sequence[Pool]) -> list[PoolRow]:
     jobs = active_jobs(user, pools)
-    return [PoolRow(pool, pool_state(pool), space_of(pool), jobs[pool.host_id, pool.uuid]) for pool in pools]
+    notes = {found.pool_id: found for found in PoolNotes.objects.filter(pool__in=[pool.pk for pool in pools])}
+    return [
+        PoolRow(pool, pool_state(pool), space_of(pool), jobs[pool.host_id, pool.uuid], notes.get(pool.pk))
+        for pool in pools
+    ]
 
 
 def active_jobs(user: Actor, pools: Sequence[Pool]) -> dict[tuple[int, UUID], list[Job]]:

@@ -15,6 +15,7 @@ from pools.models import Pool
 from pools.rows import LISTED, rows_of
 from pools.states import pool_state
 from storagemgr.access.objects import visible_or_404
+from storagemgr.access.rights import roles_with
 from storagemgr.access.scopes import scope
 from storagemgr.hosts.manage import may_manage
 from storagemgr.hosts.models import Host
@@ -27,6 +28,9 @@ from storagemgr.listing import is_filtered, kept, ordered, page_of, sort_key, ta
 from storagemgr.live import live_page
 from storagemgr.messages import message
 
+# The button of the one is above, that of the other on the page of the configuration.
+NOT_LISTED = ("volume.create", "pool.configure")
+
 NOTICES_SHOWN = 4
 HISTORY_SHOWN = 8
 VMS_SHOWN = 10
@@ -36,13 +40,13 @@ VMS_SHOWN = 10
 def fleet(request: HttpRequest) -> HttpResponse:
     pinned = take_pinned(request)
     visible = Pool.objects.visible_to(request.user)
-    known = filters.known_of(visible)
+    known, owners = filters.known_of(visible), filters.owners_of(visible)
     total = FleetSpace()
     for pool in known:
         total.add(pool)
     found = attention.notices(request.user, known)
 
-    chosen = filters.PoolFilter(request.GET, queryset=visible, known=known).qs
+    chosen = filters.PoolFilter(request.GET, queryset=visible, known=known, owners=owners).qs
     chips = filters.state_chips(request, filters.known_of(chosen) if is_filtered(request) else known)
     state = next(chip for chip in chips if chip.is_on)
     sort = sort_key(request, filters.SORTS, filters.DEFAULT_SORT)
@@ -55,7 +59,7 @@ def fleet(request: HttpRequest) -> HttpResponse:
         "page": page,
         "sort": sort,
         "chips": chips,
-        "menus": filters.menus(request, known),
+        "menus": filters.menus(request, known, owners),
         "q": request.GET.get("q", ""),
         "is_filtered": is_filtered(request),
         "total": total,
@@ -92,11 +96,19 @@ def pool(request: HttpRequest, pk: int) -> HttpResponse:
 
 def heading_of(request: HttpRequest, found: Pool) -> dict[str, Any]:
     """What pools/_heading.html and pools/_banners.html show: also above the list of volumes."""
-    create = [operation for operation in operations_for(found) if operation.name == "volume.create"]
+    into = [
+        operation
+        for operation in operations_for(found)
+        if operation.name in ("volume.create", "volume.upload")
+    ]
+    buttons = {
+        button.operation.slug: button for button in buttons_of(request.user, found, into, "pools:operate")
+    }
     return {
         "pool": found,
         "state": pool_state(found),
-        "create": buttons_of(request.user, found, create, "pools:operate")[0],
+        "create": buttons["create"],
+        "upload": buttons["upload"],
         "volumes_problem": message(found.volumes_error) if found.volumes_error else None,
         "pending": history.pending(found),
     }
@@ -112,9 +124,14 @@ def vms_of(found: Pool) -> list[dict[str, Any]]:
 
 
 def operations_of(found: Pool) -> list[Operation]:
-    """Those about the pool itself; making a volume in it and its configuration have pages of their own."""
-    own = [operation for operation in operations_for(found) if operation.name.startswith("pool.")]
-    return [operation for operation in own if operation.name != "pool.configure"]
+    """Those about the pool itself, after how volumes get into it; its configuration has a page of its own."""
+    listed = [operation for operation in operations_for(found) if operation.name not in NOT_LISTED]
+    return sorted(listed, key=_place_of)
+
+
+def _place_of(operation: Operation) -> tuple[bool, int]:
+    """What fewer may do comes later, so that those who may not read the reason once."""
+    return not operation.name.startswith("volume."), -len(roles_with(operation.right))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

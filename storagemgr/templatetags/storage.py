@@ -4,7 +4,6 @@ import unicodedata
 from collections.abc import Hashable, Sequence
 from datetime import date, datetime, timedelta
 from functools import cache
-from itertools import groupby
 from typing import Any, NamedTuple
 
 from django import template
@@ -266,11 +265,13 @@ class LockedGroup(NamedTuple):
 
 @register.filter
 def by_lock(buttons: Sequence[Any]) -> list[LockedGroup]:
-    """So that the reason that several have is told once above them."""
-    found = groupby(buttons, key=lambda button: button.off if button.is_locked else "")
+    """So that the reason that several have is told once above them, those that can be pressed first."""
+    found: dict[str, list[Any]] = {"": []}
+    for button in buttons:
+        found.setdefault(button.off if button.is_locked else "", []).append(button)
+    groups = [(lock, group) for lock, group in found.items() if group]
     return [
-        LockedGroup(lock, f"why-locked{number or ''}", list(group))
-        for number, (lock, group) in enumerate(found)
+        LockedGroup(lock, f"why-locked{number or ''}", group) for number, (lock, group) in enumerate(groups)
     ]
 
 
