@@ -14,6 +14,7 @@ from storagemgr.access.objects import may, who_may
 from storagemgr.access.scopes import Actor
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import Danger, Operation, OperationForm, place_of
+from storagemgr.jobs.pages import form_url
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,10 @@ class Button:
 
 
 def buttons_of(user: Actor, target: Any, operations: Iterable[Operation], view: str) -> list[Button]:
-    """`view`: the URL name of the operation page, which takes the id and the operation's slug."""
+    """`view`: the URL name of the operation page, which takes the id and the operation's slug.
+
+    What is made in the target has a page of its own: "volumes:create" for a pool.
+    """
     place = place_of(target)
 
     @cache
@@ -43,7 +47,8 @@ def buttons_of(user: Actor, target: Any, operations: Iterable[Operation], view: 
 
     found = []
     for operation in operations:
-        url = reverse(view, args=[target.pk, operation.slug])
+        is_own = operation.name.startswith(f"{target._meta.model_name}.")
+        url = reverse(view, args=[target.pk, operation.slug]) if is_own else form_url(operation, target)
         if reason := lock(operation.right):
             found.append(Button(operation, url, reason, is_locked=True))
         elif reason := operation.why_off(target):

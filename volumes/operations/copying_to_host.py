@@ -25,6 +25,7 @@ from volumes.operations.base import Events, Params, check, find, lock, some, vir
 from volumes.transfer import arrival
 
 RIGHTS = ("volume.create", "volume.data-write")
+NO_POOL = "There is none: it takes a running pool of another host in which you may create and upload volumes."
 PLAIN = ("", "raw", "iso", "none", "unknown")
 
 
@@ -60,9 +61,7 @@ class CopyToHostForm(OperationForm):
         self.fields["pool"].offer(self.pools.values())
         self.fields["name"].initial = self.target.name
         if not self.pools:
-            self.fields[
-                "pool"
-            ].help_text = "There is none: it takes a running pool of another host in which you may create and upload volumes."
+            self.fields["pool"].help_text = NO_POOL
 
     def _pools(self) -> list[Pool]:
         pools = Pool.objects.select_related("host").exclude(host_id=self.target.pool.host_id)

@@ -8,6 +8,13 @@ from pools.models import Pool
 from storagemgr.access.objects import visible_or_404
 from storagemgr.jobs.operations import REGISTRY
 from storagemgr.jobs.pages import operate
+from volumes.transfer.tickets import allow
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+def upload(request: HttpRequest, pk: int) -> HttpResponse:
+    """Its script goes on to send the file, so that it may connect to the transfer process from here on."""
+    return allow(request, _into_pool(request, pk, "volume.upload"))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
