@@ -57,6 +57,4 @@ def why_unfit(volume: Volume) -> str:
     """Why nobody reads, copies or attaches it from here; "" when that is fine."""
     if volume.is_special:
         return SPECIAL
-    if problems := quarantine_of(volume):
-        return f"It is in quarantine. {problems[0]}"
-    return ""
+    return "It is in quarantine: its image is dangerous to open." if quarantine_of(volume) else ""
