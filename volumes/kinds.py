@@ -45,13 +45,14 @@ def is_kind(name: str) -> Q:
         case "iso":
             return _IS_ISO & Q(is_special=False) & ~_IS_FOLDER
         case "base":
-            return _IS_IMAGE & _is_built_on()
+            return _IS_IMAGE & is_built_on()
         case "overlay":
-            return _IS_IMAGE & ~Q(backing_path="") & ~_is_built_on()
-    return _IS_IMAGE & Q(backing_path="") & ~_is_built_on()
+            return _IS_IMAGE & ~Q(backing_path="") & ~is_built_on()
+    return _IS_IMAGE & Q(backing_path="") & ~is_built_on()
 
 
-def _is_built_on() -> Q:
+def is_built_on() -> Q:
+    """Volumes that are the backing store of others on their own host."""
     overlays = Volume.objects.exclude(backing_path="").order_by()
     here = overlays.filter(backing_path=OuterRef("path"), pool__host=OuterRef("pool__host"))
     return Q(path__in=overlays.values("backing_path")) & Q(Exists(here))

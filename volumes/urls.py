@@ -1,7 +1,7 @@
 from django.urls import path
 
 from storagemgr.jobs import bulk
-from volumes import export, lists, views, wipe_records
+from volumes import export, lists, unused, views, wipe_records
 from volumes.rows import MANY
 from volumes.transfer import pages as transfer_pages
 
@@ -10,6 +10,7 @@ urlpatterns = [
     path("volumes/", lists.of_all_pools, name="all"),
     path("volumes/wipes/", wipe_records.wipe_records, name="wipes"),
     path("volumes/wipes/<int:pk>/", wipe_records.wipe_record, name="wipe_record"),
+    path("volumes/unused/", unused.unused, name="unused"),
     path("volumes/export/", export.of_all_pools, name="export"),
     path("volumes/selected/<slug:slug>/", bulk.selected, {"many": MANY}, name="selected"),
     path("volumes/<int:pk>/", views.volume, name="volume"),

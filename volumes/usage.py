@@ -5,6 +5,7 @@ who else sees them is asked of those pools alone that share a place with another
 """
 
 from collections import defaultdict
+from collections.abc import Iterable
 from functools import cached_property
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -19,8 +20,8 @@ class Usage:
     the first rows in an order that an index gives."""
 
     @cached_property
-    def _pools(self) -> tuple[list[int], list[int]]:
-        """Those that list a source which another one lists too, and those with the directory of another one."""
+    def _groups(self) -> tuple[list[list[int]], list[list[int]]]:
+        """The pools that list one source, and those of a host that list one directory."""
         sources: dict[tuple[str, str], list[int]] = defaultdict(list)
         places: dict[tuple[int, str], list[int]] = defaultdict(list)
         columns = ("pk", "host_id", "type", "source", "target_path")
@@ -29,11 +30,16 @@ class Usage:
                 sources[kind, source].append(pk)
             if path:
                 places[host_id, path].append(pk)
-        return _of_several(sources), _of_several(places)
+        return _of_several(sources.values()), _of_several(places.values())
 
     @property
+    def groups(self) -> list[list[int]]:
+        return [*self._groups[0], *self._groups[1]]
+
+    @cached_property
     def sharing(self) -> list[int]:
-        return sorted({pk for pks in self._pools for pk in pks})
+        """The pools that list what another one lists too."""
+        return sorted({pk for group in self.groups for pk in group})
 
     @cached_property
     def by_other_ways(self) -> list[int]:
@@ -41,7 +47,10 @@ class Usage:
         return [*self._by_path(), *_by_address()]
 
     def _by_path(self) -> list[int]:
-        rows = Volume.objects.filter(pool__in=self._pools[1]).exclude(path="").order_by()
+        pools = [pk for group in self._groups[1] for pk in group]
+        if not pools:
+            return []
+        rows = Volume.objects.filter(pool__in=pools).exclude(path="").order_by()
         used = set(rows.filter(uses__isnull=False).values_list("pool__host_id", "path"))
         if not used:
             return []
@@ -66,8 +75,8 @@ class Usage:
         return used | Q(pk__in=self.by_other_ways) if self.by_other_ways else used
 
 
-def _of_several(pools: dict[tuple[str, str], list[int]] | dict[tuple[int, str], list[int]]) -> list[int]:
-    return [pk for pks in pools.values() if len(pks) > 1 for pk in pks]
+def _of_several(groups: Iterable[list[int]]) -> list[list[int]]:
+    return [group for group in groups if len(group) > 1]
 
 
 def _referred() -> QuerySet[DiskUse]:

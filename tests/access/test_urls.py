@@ -36,6 +36,7 @@ TABLE = {
     "volumes:all": SIGNED_IN,
     "volumes:selected": SIGNED_IN,
     "volumes:export": SIGNED_IN,
+    "volumes:unused": SIGNED_IN,
     "volumes:wipes": SIGNED_IN,
     "jobs:list": SIGNED_IN,
     "jobs:strip": SIGNED_IN,
