@@ -216,20 +216,17 @@ DELETE_DELAY = env.int("DELETE_DELAY", default=86_400)  # seconds in which a del
 # Where browsers and tus clients find the transfer process: "" for TRANSFER_PORT of the name that the page was asked
 # under, else a URL, or a path where a proxy leads /transfer/ to it.
 TRANSFER_URL = env("TRANSFER_URL", default="")
-TRANSFER_PORT = env.int("TRANSFER_PORT", default=env.int("PORT", default=8000) + 1)
-TRANSFER_KEPT = env.int(
-    "TRANSFER_KEPT", default=86_400
-)  # seconds that an upload without a new byte can be resumed
-TRANSFERS_AT_ONCE = env.int(
-    "TRANSFERS_AT_ONCE", default=8
-)  # streams that the transfer process serves at a time
+_PORT = env("PORT", default="8000")
+TRANSFER_PORT = env.int("TRANSFER_PORT", default=int(_PORT) + 1 if _PORT.isdecimal() else 8001)
+# Seconds that an upload without a new byte can be resumed.
+TRANSFER_KEPT = env.int("TRANSFER_KEPT", default=86_400)
+# Streams that the transfer process serves at a time.
+TRANSFERS_AT_ONCE = env.int("TRANSFERS_AT_ONCE", default=8)
 UPLOAD_LIMIT = env.int("UPLOAD_LIMIT", default=16 * 1024**4)  # bytes of an upload or import
-VIRTUAL_SIZE_LIMIT = env.int(
-    "VIRTUAL_SIZE_LIMIT", default=64 * 1024**4
-)  # bytes that an image may claim to be
-IMPORT_URLS = env.list(
-    "IMPORT_URLS", default=[]
-)  # beginnings of URLs that may be imported from; none: no import
+# Bytes that an image may claim to be.
+VIRTUAL_SIZE_LIMIT = env.int("VIRTUAL_SIZE_LIMIT", default=64 * 1024**4)
+# Beginnings of URLs that may be imported from; none: no import.
+IMPORT_URLS = env.list("IMPORT_URLS", default=[])
 LEASE = env.int("LEASE", default=20)  # seconds after which a job whose worker is silent is taken back
 
 LOGGING = {

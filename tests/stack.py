@@ -43,6 +43,7 @@ class Stack:
         for left in (*directory.glob("*.log"), directory / "redis.sock"):
             left.unlink(missing_ok=True)
         self.port = free_port()
+        self.transfer_port = settings.TRANSFER_PORT = free_port()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.environment = os.environ | {
             "STORAGEMGR_DATA": str(directory),
@@ -51,6 +52,7 @@ class Stack:
             "SECRET_KEY": settings.SECRET_KEY,
             "PYTHONPATH": str(settings.BASE_DIR),
             "LEASE": "6",
+            "TRANSFER_PORT": str(self.transfer_port),
             **settings_,
         }
         redis = shutil.which("redis-server") or "redis-server"
@@ -73,6 +75,10 @@ class Stack:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def transfer_url(self) -> str:
+        return f"http://127.0.0.1:{self.transfer_port}"
+
     def start(self, *names: str) -> None:
         for name in names:
             log = open(self.directory / f"{name}.log", "ab")  # noqa: SIM115
@@ -88,8 +94,9 @@ class Stack:
             log.close()
             if name == "redis":
                 wait_for((self.directory / "redis.sock").exists, 10, "redis")
-        if "web" in names:
-            wait_for(self._answers, 30, f"web; {self.log('web')}")
+        for name, port in (("web", self.port), ("transfer", self.transfer_port)):
+            if name in names:
+                wait_for(lambda port=port: _answers(port), 30, f"{name}; {self.log(name)}")
 
     def collect_static(self) -> None:
         if any((self.directory / "static").glob("*")):
@@ -114,6 +121,7 @@ class Stack:
         path = self.directory / f"{name}.log"
         return path.read_text(errors="replace")[-3000:] if path.exists() else ""
 
-    def _answers(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

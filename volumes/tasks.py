@@ -24,6 +24,7 @@ from storagemgr.jobs.tasks import settle_job
 from storagemgr.virt.errors import VirtError
 from volumes import labels, sync
 from volumes.models import DiskUse
+from volumes.transfer.sweep import sweep as sweep_transfers
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ LANE_IS_TAKEN = timedelta(minutes=1)
 
 @app.task(name="volumes.tick")
 def tick() -> None:
-    """Settle lost jobs, have hosts read, refresh pools, forget old drafts.
+    """Settle lost jobs, have hosts read, refresh pools, end transfers that nobody goes on with, forget old drafts.
 
     The first message that the broker refuses ends the ringing.
     """
@@ -44,6 +45,7 @@ def tick() -> None:
         if not _publish(task, argument):
             return
     submit_refreshes(now)
+    sweep_transfers(now)
     remove_old_drafts()
 
 

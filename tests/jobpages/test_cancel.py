@@ -75,7 +75,7 @@ def test_too_late_is_a_conflict_that_says_why(as_operator, make_job, state, said
 
 def test_a_claim_between_look_and_click_wins(as_operator, make_job, monkeypatch):
     """The page was read while the job waited; the worker took it before the UPDATE."""
-    from storagemgr.jobs import lease, views
+    from storagemgr.jobs import cancelling, lease
 
     job = make_job()
 
@@ -83,7 +83,7 @@ def test_a_claim_between_look_and_click_wins(as_operator, make_job, monkeypatch)
         assert lease.claim(job.pk)
         return lease.move(*args, **kwargs)
 
-    monkeypatch.setattr(views, "move", claimed_first)
+    monkeypatch.setattr(cancelling, "move", claimed_first)
     assert cancel(as_operator, job).status_code == 409
     assert Job.objects.get().state == S.RUNNING
 

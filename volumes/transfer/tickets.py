@@ -89,14 +89,15 @@ def allow(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     return response
 
 
-def redeem(direction: str, pk: uuid.UUID, signed: str) -> Transfer:
-    """The transfer, if this ticket is good for it now; else Refused."""
+def redeem(direction: str, pk: uuid.UUID, signed: str, *, also_done: bool = False) -> Transfer:
+    """The transfer, if this ticket is good for it now, or `also_done` and its job went well; else Refused."""
     rows = Transfer.objects.select_related("job__host", "job__requested_by")
     transfer = rows.filter(pk=pk, direction=direction).first()
     if transfer is None or not hmac.compare_digest(signature(transfer).encode(), signed.encode()):
         raise Refused(404, "There is no such ticket.")
     job = transfer.job
-    if not job.is_active or job.cancel_asked_at:
+    is_well = also_done and job.state == Job.State.SUCCEEDED
+    if not is_well and (not job.is_active or job.cancel_asked_at or transfer.verdict):
         raise Refused(410, f"The job has ended: {job.get_state_display()}. {job.error_text}".strip())
     if not _may(job.requested_by, job):
         raise Refused(403, "Who asked for it may not do it any more.")

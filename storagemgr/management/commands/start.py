@@ -31,6 +31,7 @@ class Command(BaseCommand):
         try:
             with lock(settings.DATA_DIR / "start.lock"):
                 check_port(self.bind, self.port)
+                check_port(self.bind, settings.TRANSFER_PORT, "TRANSFER_PORT")
                 first_start.migrate()
                 first_start.collect_static()
                 if problem := first_start.make_ssh_key():
@@ -105,7 +106,7 @@ def lock(path: Path) -> TextIO:
     return file
 
 
-def check_port(bind: str, number: int) -> None:
+def check_port(bind: str, number: int, name: str = "PORT") -> None:
     family = socket.AF_INET6 if ":" in bind else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -114,7 +115,7 @@ def check_port(bind: str, number: int) -> None:
         except OSError as error:
             raise CommandError(
                 f"Cannot listen on {bind}:{number}: {error.strerror}. "
-                f"Choose another port: make run PORT={number + 1 if number < 65535 else 8000}"
+                f"Choose another port: make run {name}={number + 2 if number < 65534 else 8000}"
             ) from error
 
 
@@ -168,9 +169,10 @@ def own_services(bind: str, number: int) -> list[Service]:
         "granian --interface wsgi --workers 2 --blocking-threads 4 --no-ws --http 1 --log-level warning"
         " --workers-kill-timeout 5"  # a worker that is told to stop while it loads the application never does
     )
-    listen = ["--host", bind, "--port", str(number)]
+    listen = ["--host", bind, "--port"]
     services = [
-        Service("web", python_module(web, *listen, "storagemgr.wsgi:application")),
+        Service("web", python_module(web, *listen, str(number), "storagemgr.wsgi:application")),
+        Service("transfer", transfer(*listen, str(settings.TRANSFER_PORT))),
         worker("jobs", "-c", jobs, "--max-tasks-per-child", "1000"),
         worker("sync", "-c", sync),
         # The clock keeps its one entry in memory: a schedule file can be left broken by a kill.
@@ -179,6 +181,17 @@ def own_services(bind: str, number: int) -> list[Service]:
     if settings.EMBEDDED_HOST:
         services.append(Service("setup", [sys.executable, "manage.py", "embed_host"], once=True, delay_s=1))
     return services
+
+
+def transfer(*listen: str) -> list[str]:
+    """One process: it counts its streams. Beside them threads are left for those who ask for the offset."""
+    threads = settings.TRANSFERS_AT_ONCE + 8
+    return python_module(
+        "granian --interface wsgi --workers 1 --no-ws --http 1 --log-level warning --workers-kill-timeout 5",
+        *("--blocking-threads", str(threads), "--backpressure", str(4 * threads)),
+        *listen,
+        "volumes.transfer.wsgi:application",
+    )
 
 
 def worker(queue: str, *options: str) -> Service:
