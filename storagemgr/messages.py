@@ -416,6 +416,11 @@ MESSAGES = {
     "too_big": Message(
         "The file is too big.", "Use a smaller one, or ask an administrator to raise UPLOAD_LIMIT."
     ),
+    "upload_expired": Message(
+        "Nothing came for so long that the upload was ended.",
+        "Upload the file again.",
+        "What had come is deleted.",
+    ),
     "checksum_wrong": Message(
         "The SHA-256 is another one than it should be.",
         "Compare it with what the publisher says. If that is right, the file was damaged or changed on the way.",
