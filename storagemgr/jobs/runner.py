@@ -111,7 +111,8 @@ def _perform(operation: Operation, context: Run) -> None:
             )
         elif isinstance(event, Progress):
             report(job, done_bytes=event.done, progress_at=timezone.now())
-        if operation.is_stoppable and _is_cancel_asked(job):
+        # Of one that was asked before this run began, the run itself takes back what there is.
+        if operation.is_stoppable and not job.cancel_asked_at and _is_cancel_asked(job):
             events.close()
             raise Stopped
 
