@@ -3,11 +3,14 @@
 from allauth.account import views
 from django.urls import path, re_path
 
+from storagemgr.access.token_pages import tokens_page
+
 urlpatterns = [
     path("login/", views.login, name="account_login"),
     path("logout/", views.logout, name="account_logout"),
     path("password/change/", views.password_change, name="account_change_password"),
     path("password/set/", views.password_set, name="account_set_password"),
+    path("tokens/", tokens_page, name="account_tokens"),
     re_path(
         r"^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$",
         views.password_reset_from_key,
