@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from storagemgr.templatetags.storage import count, printable
+from volumes import chain
 from volumes.details import Details
-from volumes.images import why_unfit
 from volumes.models import Volume
 from volumes.rows import VolumeRow
 
@@ -63,10 +63,10 @@ def ways_of(volume: Volume) -> list[str]:
 
 def why_no_disk(volume: Volume) -> str:
     """Why there is no element to show, "" when there is one."""
-    if reason := why_unfit(volume):
-        return reason
     if volume.type == "dir":
         return "A directory cannot be a disk."
+    if reason := chain.why_no_disk(volume):
+        return reason
     if not all(text.isprintable() for text in (volume.name, volume.pool.name, volume.path)):
         return "The name holds characters that XML cannot carry."
     known = THROUGH_POOL | BY_ADDRESS | {"mpath"}

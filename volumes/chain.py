@@ -37,16 +37,27 @@ def rows_at(volume: Volume, path: str) -> list[Volume]:
 
 def why_no_copy(volume: Volume) -> str:
     """A copy would hold what is in the files below: of volumes alone, not of any file of the host."""
-    # Who may see the volume may not see those below, nor know what they name.
     if reason := why_unfit(volume):
         return reason
+    return f"{reason}; a copy would show that." if (reason := _why_not_of_volumes(volume)) else ""
+
+
+def why_no_disk(volume: Volume) -> str:
+    """A VM would read the files below as its own, too."""
+    if reason := why_unfit(volume):
+        return reason
+    return f"{reason}; a VM that gets it could read that." if (reason := _why_not_of_volumes(volume)) else ""
+
+
+def _why_not_of_volumes(volume: Volume) -> str:
+    """Who may see the volume may not see those below, nor know what they name."""
     chain = chain_of(volume)
     if any(why_unfit(part) for part in chain[1:]):
-        return "It is built on a volume that is in quarantine or no disk."
+        return "It is built on a volume that is in quarantine or no disk"
     lowest = chain[-1].backing_path
     if lowest and lowest not in {part.path for part in chain}:
         what = shown(lowest) if len(chain) == 1 else "a file"
-        return f"It is built on {what}, which is not a volume of any pool; a copy would show that file."
+        return f"It is built on {what}, which is not a volume of any pool"
     return ""
 
 

@@ -8,7 +8,9 @@ import pytest
 from image_tools import overlay, qemu_img
 
 from storagemgr.jobs.models import Job, JobLine
+from storagemgr.jobs.operations import REGISTRY
 from storagemgr.virt.connection import connect
+from storagemgr.virt.volumes import read_xml
 from volumes import chain, images
 from volumes.attach import why_no_disk
 from volumes.models import Volume, VolumeNotes
@@ -83,6 +85,9 @@ CRAFTED: dict[str, Any] = {
 }
 
 
+SEEN_IN_BYTES = ("data-file", "flat-vmdk")  # libvirt lists nothing of it
+
+
 def is_shown(images_directory: Path, client: Any, user: Any) -> list[str]:
     """Where the secret is to be found: in files of the pool, rows, pages."""
     found = []
@@ -104,17 +109,22 @@ def is_shown(images_directory: Path, client: Any, user: Any) -> list[str]:
 def test_no_attempt_shows_the_secret(kind, read, ask, images_directory, secret, client, operator):
     CRAFTED[kind](images_directory / "evil", secret)
     read(images_directory)
-    volume = Volume.objects.get(name="evil")
+    volume = Volume.objects.select_related("pool__host").get(name="evil")
+    assert chain.why_no_copy(volume) or kind in SEEN_IN_BYTES
+    assert why_no_disk(volume) or kind in SEEN_IN_BYTES
+    clone = {"name": "copy-of-evil", "source": "evil"}
+    for params in (clone, clone | {"format": "raw"}):
+        job = ask("volume.clone", volume, **params)
+        assert (job.state, job.error_code) == ("failed", "changed_since")
     inspected = ask("volume.inspect", volume)
     assert (inspected.state == "succeeded") is (kind == "guessed-base")
-    cloned = ask("volume.clone", volume, name="copy-of-evil", source="evil")
-    assert (cloned.state, cloned.error_code) == ("failed", "changed_since")
+    assert ask("volume.clone", volume, **clone).state == "failed"
     assert not (images_directory / "copy-of-evil").exists()
     volume = Volume.objects.select_related("pool__host").get(name="evil")
     assert volume.is_special is (kind == "link")
     assert bool(images.quarantine_of(volume)) is (kind not in ("link", "guessed-base"))
-    assert chain.why_no_copy(volume)
-    assert bool(why_no_disk(volume)) is (kind != "guessed-base")
+    assert why_no_disk(volume)
+    assert REGISTRY["volume.download"].why_off(volume) or kind == "guessed-base"
     assert is_shown(images_directory, client, operator) == []
 
 
@@ -172,3 +182,18 @@ def test_the_problems_of_what_came_from_outside(read, images_directory):
         assert "declared as raw" in images.problems_of(connection, rows["good"], "")[0]
         rows["luks"].encrypted = False
         assert "LUKS" in images.problems_of(connection, rows["luks"], "raw")[0]
+
+
+def test_the_xml_is_kept_by_its_job_and_shown_on_the_page(read, ask, images_directory, client, viewer):
+    qemu_img("create", "-f", "qcow2", images_directory / "good", "1M")
+    pool = read(images_directory)
+    volume = Volume.objects.get(name="good")
+    job = ask("volume.read_xml", volume, viewer)
+    assert job.state == "succeeded"
+    [xml] = [line.text for line in job.lines.all() if line.text.startswith("<volume")]
+    client.force_login(viewer)
+    page = client.get(volume.get_absolute_url())
+    assert page.context["details"].xml == xml
+    assert {"Changed", "Read"} <= {term for term, _ in page.context["details"].times}
+    with connect(pool.host.uri) as connection:
+        assert xml.split() == read_xml(connection, str(pool.uuid), "good").split()
