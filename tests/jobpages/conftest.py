@@ -42,6 +42,12 @@ def as_operator(client: Client, operator: User) -> Client:
 
 
 @pytest.fixture
+def as_manager(client: Client, manager: User) -> Client:
+    client.force_login(manager)
+    return client
+
+
+@pytest.fixture
 def htmx() -> dict[str, str]:
     """The header that htmx sends."""
     return {"HX-Request": "true"}

@@ -7,6 +7,7 @@ from browsing import Browsing, breaches, is_reloaded
 from django.utils import timezone
 from playwright.sync_api import Page, expect
 
+from storagemgr.access.models import Grant
 from storagemgr.jobs.models import Job
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -150,17 +151,18 @@ def test_errors_have_the_focus_and_lead_to_the_field(page, volume):
     expect(page.get_by_label("Name")).to_be_focused()
 
 
-def test_enter_in_the_name_field_deletes_nothing(page, volume):
-    page.goto(f"/volumes/{volume.pk}/delete/")
+def test_enter_in_the_name_field_deletes_nothing(page, operator, volume):
+    Grant.objects.create(user=operator, role="manager")
+    page.goto(f"/volumes/{volume.pk}/delete-now/")
     field = page.get_by_label("Type the name of the volume")
     field.fill("web01.qcow2")
     field.press("Enter")
     page.wait_for_timeout(500)
-    assert page.url.endswith("/delete/")
+    assert page.url.endswith("/delete-now/")
     assert not Job.objects.exists()
-    page.get_by_role("button", name="Delete web01.qcow2").click()
+    page.get_by_role("button", name="Delete at once: web01.qcow2").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Delete web01.qcow2")
-    assert Job.objects.get().operation == "volume.delete"
+    assert Job.objects.get().operation == "volume.delete_now"
 
 
 def test_rows_of_the_list_stay_and_new_jobs_are_announced(page, make_job):

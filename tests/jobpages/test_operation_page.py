@@ -123,32 +123,32 @@ def test_several_bad_fields(as_operator, pool):
     assert "Add the unit, for example 20 GiB." in text(page)
 
 
-def test_a_destroying_operation_wants_the_exact_name(as_operator, volume):
+def test_a_destroying_operation_wants_the_exact_name(as_manager, volume):
     for typed in ("", "WEB01.qcow2", "web01.qcow2 ", "web01"):
-        page = as_operator.post(url(volume, "delete"), {"key": uuid.uuid4(), "typed_name": typed})
+        page = as_manager.post(url(volume, "delete-now"), {"key": uuid.uuid4(), "typed_name": typed})
         assert page.status_code == 422, typed
         assert "id_typed_name_error" in page.content.decode()
     assert not Job.objects.exists()
-    page = as_operator.post(url(volume, "delete"), {"key": uuid.uuid4(), "typed_name": "web01.qcow2"})
+    page = as_manager.post(url(volume, "delete-now"), {"key": uuid.uuid4(), "typed_name": "web01.qcow2"})
     assert page.status_code == 303
     assert "typed_name" not in Job.objects.get().params
 
 
-def test_a_name_that_cannot_be_typed_may_be_typed_as_it_is_shown(as_operator, make_volume):
+def test_a_name_that_cannot_be_typed_may_be_typed_as_it_is_shown(as_manager, make_volume):
     volume = make_volume("line\nbreak\u202e")
     data = {"key": uuid.uuid4(), "typed_name": printable(volume.name)}
-    assert as_operator.post(url(volume, "delete"), data).status_code == 303
+    assert as_manager.post(url(volume, "delete-now"), data).status_code == 303
 
 
-def test_enter_in_the_name_field_does_not_press_the_red_button(as_operator, volume):
-    html = as_operator.get(url(volume, "delete")).content.decode()
+def test_enter_in_the_name_field_does_not_press_the_red_button(as_manager, volume):
+    html = as_manager.get(url(volume, "delete-now")).content.decode()
     form = html[html.index('id="operation-form"') :]
     assert re.search(r"<button[^>]*>", form)[0] == '<button type="submit" disabled hidden>'
 
 
-def test_what_cannot_be_done_now_says_why_and_offers_no_button(as_operator, volume):
+def test_what_cannot_be_done_now_says_why_and_offers_no_button(as_manager, volume):
     use(volume)
-    page = as_operator.get(url(volume, "delete"))
+    page = as_manager.get(url(volume, "delete-now"))
     assert page.status_code == 200
     assert "Off: Used by vm1." in text(page)
     assert re.search(

@@ -23,7 +23,7 @@ def test_a_job_is_claimed_once(ask, volume):
 
 def test_operations_that_go_together_share_the_lane(ask, make_volume, volume):
     first = ask("volume.clone", volume, name="a.qcow2")
-    second = ask("volume.delete", make_volume("other.qcow2"))
+    second = ask("volume.delete_now", make_volume("other.qcow2"))
     assert claim(first.pk)
     assert claim(second.pk)
 

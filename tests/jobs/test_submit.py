@@ -29,14 +29,14 @@ def test_the_same_key_is_the_same_job(ask, volume):
 def test_delete_is_refused_while_a_clone_reads_the_volume(ask, volume):
     clone = ask("volume.clone", volume, name="copy.qcow2")
     with pytest.raises(Held) as held:
-        ask("volume.delete", volume)
+        ask("volume.delete_now", volume)
     assert held.value.job == clone
     assert Job.objects.count() == 1
     assert AuditEvent.objects.count() == 1
 
 
 def test_clone_is_refused_while_a_delete_waits(ask, volume):
-    delete = ask("volume.delete", volume)
+    delete = ask("volume.delete_now", volume)
     with pytest.raises(Held) as held:
         ask("volume.clone", volume, name="copy.qcow2")
     assert held.value.job == delete
@@ -57,7 +57,7 @@ def test_one_name_cannot_be_made_twice(ask, pool, volume):
 def test_the_locks_of_an_ended_job_hold_nobody(ask, volume):
     clone = ask("volume.clone", volume, name="copy.qcow2")
     Job.objects.filter(pk=clone.pk).update(state="succeeded")
-    ask("volume.delete", volume)
+    ask("volume.delete_now", volume)
     assert JobLock.objects.count() == 3
 
 

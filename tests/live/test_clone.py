@@ -94,10 +94,10 @@ def test_a_clone_without_javascript(browsing, source, images, operator, daemon):
     assert identical(images, "copy.img")
 
 
-def test_a_volume_is_made_and_deleted_by_keyboard_alone(browsing, images, pool, operator):
+def test_a_volume_is_made_and_deleted_by_keyboard_alone(browsing, images, pool, manager):
     (images / "any.img").write_bytes(b"x" * 4096)
     row = pool()
-    page = browsing.as_(operator)
+    page = browsing.as_(manager)
     page.goto(f"/pools/{row.pk}/volumes/new/")
     focus(page, "Name")
     page.keyboard.type("by-keyboard.img")
@@ -108,7 +108,7 @@ def test_a_volume_is_made_and_deleted_by_keyboard_alone(browsing, images, pool, 
     page.keyboard.press("Enter")
     wait_for((images / "by-keyboard.img").exists, 20)
     made = volume_row("by-keyboard.img")
-    page.goto(f"/volumes/{made.pk}/delete/")
+    page.goto(f"/volumes/{made.pk}/delete-now/")
     focus(page, "by-keyboard.img")
     page.keyboard.type("by-keyboard.img")
     focus(page, "Delete")

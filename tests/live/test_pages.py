@@ -113,7 +113,7 @@ def test_two_people_want_one_volume(browsing, row, make_user, stack):
 
     dora, carl = make_user("dora", "operator"), make_user("carl", "operator")
     people = [
-        threading.Thread(target=post, args=(dora, "delete", {"typed_name": "one.img"})),
+        threading.Thread(target=post, args=(dora, "delete", {})),
         threading.Thread(target=post, args=(carl, "clone", {"name": "copy.img"})),
     ]
     for person in people:

@@ -66,21 +66,21 @@ def read(db: None, images: Path, tmp_path: Path) -> Iterator[Callable[[str], Non
 
 def delete(name: str, person: User) -> Job:
     volume = Volume.objects.get(name=name)
-    job = submit(REGISTRY["volume.delete"], volume, actor=person, params={}, key=uuid.uuid4())
+    job = submit(REGISTRY["volume.delete_now"], volume, actor=person, params={}, key=uuid.uuid4())
     run(job.pk)
     return Job.objects.get(pk=job.pk)
 
 
 @pytest.mark.parametrize("path", ["{images}/base.qcow2", "{images}/./x/../base.qcow2", "{link}/base.qcow2"])
-def test_the_disk_of_a_vm(read, images, tmp_path, operator, path):
+def test_the_disk_of_a_vm(read, images, tmp_path, manager, path):
     read(path.format(images=images, link=tmp_path / "link"))
-    job = delete("base.qcow2", operator)
+    job = delete("base.qcow2", manager)
     assert (job.state, job.error_code) == ("failed", "changed_since")
     assert "web01" in job.error_text
     assert (images / "base.qcow2").exists()
 
 
-def test_a_base_image(read, images, tmp_path, operator):
+def test_a_base_image(read, images, tmp_path, manager):
     ways = {
         "dot": "./base.qcow2",
         "up": "../images/base.qcow2",
@@ -94,12 +94,12 @@ def test_a_base_image(read, images, tmp_path, operator):
     children = children_of(Volume.objects.get(name="base.qcow2"))
     assert set(children.values_list("name", flat=True)) == set(ways)
     for name in ways:
-        assert delete(name, operator).state == "succeeded"
-    job = delete("base.qcow2", operator)
+        assert delete(name, manager).state == "succeeded"
+    job = delete("base.qcow2", manager)
     assert (job.state, job.error_code) == ("failed", "changed_since")
     assert "linked" in job.error_text
-    assert delete("linked", operator).state == "succeeded"
-    assert delete("base.qcow2", operator).state == "succeeded"
+    assert delete("linked", manager).state == "succeeded"
+    assert delete("base.qcow2", manager).state == "succeeded"
 
 
 @pytest.mark.parametrize(
