@@ -49,7 +49,7 @@ def checks(pool: Pool, action: Action, user: Actor) -> list[Check]:
         *_built_on(pool, action),
         *_jobs(pool, user),
     ]
-    return sorted(lines, key=lambda line: (line.is_ok, not line.advice))
+    return sorted(lines, key=lambda line: line.is_ok + (line.is_ok and not line.advice))
 
 
 def _protection(pool: Pool, action: Action, user: Actor) -> Iterator[Check]:

@@ -43,7 +43,7 @@ def checks(volume: Volume, action: Action, user: Actor) -> list[Check]:
         *(_soundness(look) if action in IN_PLACE else ()),
         *_jobs(look, user),
     ]
-    return sorted(lines, key=lambda line: (line.is_ok, not line.advice))
+    return sorted(lines, key=lambda line: line.is_ok + (line.is_ok and not line.advice))
 
 
 def _protection(look: Look, action: Action, user: Actor) -> Iterator[Check]:
