@@ -7,6 +7,7 @@ import pytest
 from browsing import Browsing
 from daemon import PrivateDaemon
 from django.contrib.auth.models import User
+from kept_stack import KeptStack
 from playwright.sync_api import Browser
 from stack import Stack, wait_for
 
@@ -27,11 +28,17 @@ def daemon(tmp_path: Path) -> Iterator[PrivateDaemon]:
         yield daemon
 
 
-@pytest.fixture
-def stack(transactional_db: None) -> Iterator[Stack]:
-    stack = Stack()
+@pytest.fixture(scope="module")
+def kept_stack(django_db_setup: None) -> Iterator[KeptStack]:
+    stack = KeptStack()
     yield stack
     stack.stop()
+
+
+@pytest.fixture
+def stack(kept_stack: KeptStack, transactional_db: None) -> Iterator[Stack]:
+    yield kept_stack
+    kept_stack.rest()
 
 
 @pytest.fixture

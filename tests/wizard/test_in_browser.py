@@ -7,7 +7,8 @@ from browsing import Browsing, breaches
 from daemon import PrivateDaemon
 from django.contrib.auth.models import User
 from django.utils import timezone
-from stack import Stack, wait_for
+from kept_stack import KeptStack
+from stack import wait_for
 
 from pools.making import finding
 from pools.models import NewPool, Pool
@@ -23,16 +24,22 @@ def daemon(tmp_path):
         yield daemon
 
 
-@pytest.fixture
-def stack(daemon, transactional_db):
-    mode = "system" if daemon.system else "session"
-    host = Host.objects.create(name="kvm1", mode=mode, socket=str(daemon.socket))
-    stack = Stack()
-    stack.collect_static()
-    stack.start("redis", "jobs", "sync", "tick", "web")
-    wait_for(Host.objects.filter(pk=host.pk, state="up").first, 60, stack.log("sync"))
+@pytest.fixture(scope="module")
+def kept_stack(django_db_setup):
+    stack = KeptStack()
     yield stack
     stack.stop()
+
+
+@pytest.fixture
+def stack(kept_stack, daemon, transactional_db):
+    mode = "system" if daemon.system else "session"
+    host = Host.objects.create(name="kvm1", mode=mode, socket=str(daemon.socket))
+    kept_stack.collect_static()
+    kept_stack.start("redis", "jobs", "sync", "tick", "web")
+    wait_for(Host.objects.filter(pk=host.pk, state="up").first, 60, kept_stack.log("sync"))
+    yield kept_stack
+    kept_stack.rest()
 
 
 @pytest.fixture
