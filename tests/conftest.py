@@ -16,8 +16,8 @@ GIB = 1024**3
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parts = ["all", "quick", "slow", "hosts", "product"]
-    words = "slow: browser and chaos; on the lab's hosts: hosts, and product, which is all of it in a browser"
+    parts = ["all", "quick", "browser", "chaos", "hosts", "product"]
+    words = "on the lab's hosts: hosts, and product, which is all of it in a browser; chaos wants the machine alone"
     parser.addoption("--part", choices=parts, default="all", help=words)
 
 
@@ -36,7 +36,7 @@ def _part_of(item: pytest.Item) -> str:
     marks = {mark.name for mark in item.iter_markers()}
     if "lab" in marks:
         return "product" if "product" in getattr(item, "fixturenames", ()) else "hosts"
-    return "slow" if marks & {"browser", "chaos"} else "quick"
+    return next((part for part in ("chaos", "browser") if part in marks), "quick")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 """Every test: `python tests/everything.py [pytest's arguments]`.
 
-First those on the lab's hosts, which mostly wait, and beside them the quick ones, on SQLite and on PostgreSQL. Then
-those that want the machine for themselves, because they drive browsers and kill processes.
+First those on the lab's hosts, which mostly wait, and beside them the quick ones, on SQLite and on PostgreSQL, and
+those that drive a browser. Then those that want the machine for themselves, because they kill and starve processes.
 """
 
 import subprocess
@@ -21,9 +21,10 @@ def main(arguments: list[str]) -> int:
     with beside("hosts", arguments) as hosts, beside("product", arguments) as product:
         failed |= run([*PYTEST, "--part=quick", *arguments])
         failed |= run([*ON_POSTGRESQL, *arguments])
+        failed |= run([*PYTEST, "--part=browser", *arguments])
         failed |= hosts.wait() not in NO_FAILURE
         failed |= product.wait() not in NO_FAILURE
-    return int(failed | run([*PYTEST, "--part=slow", *arguments]))
+    return int(failed | run([*PYTEST, "--part=chaos", *arguments]))
 
 
 @contextmanager
