@@ -1,15 +1,17 @@
 """The filters of the volume lists. What the URL says and makes no sense is ignored."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import NamedTuple
-from uuid import UUID
+from hashlib import blake2b
+from typing import Any, NamedTuple
 
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.core.cache import cache
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import QueryDict
 from django.utils import timezone
 
 from pools.filters import Q_LIMIT
+from pools.models import Pool
 from storagemgr.hosts.models import Host
 from storagemgr.jobs.models import Job
 from volumes.kinds import KINDS, is_kind
@@ -19,6 +21,7 @@ from volumes.usage import Usage
 UNVERIFIED = Q(unverified_since__isnull=False)
 MANY = 20_000  # of so many it is not counted unasked how many are in use
 FEW = 5_000  # of so few each is looked at by itself
+COUNTED_FOR = 15  # seconds
 NOBODY = "none"  # the owner of what has none
 
 
@@ -51,7 +54,12 @@ class VolumeFilter:
         found = volumes.filter(_matching(self.text)) if self.text else volumes
         for condition in self._conditions():
             found = found.filter(condition)
-        self.volumes = found
+        self._ids = (
+            list(found.order_by().values_list("pk", flat=True)[: FEW + 1]) if self.is_narrowed else None
+        )
+        is_few = self._ids is not None and len(self._ids) <= FEW
+        # What took a search through all of them is not searched for again.
+        self.volumes = Volume.objects.filter(pk__in=self._ids) if is_few else found
 
     def _conditions(self) -> Iterable[Q]:
         hosts, pools = self.ticked["host"], self.ticked["pool"]
@@ -75,39 +83,44 @@ class VolumeFilter:
 
     @cached_property
     def total(self) -> int:
+        if self._ids is not None and len(self._ids) <= FEW:
+            return len(self._ids)
+        if self.is_narrowed:
+            return remembered("total", self.volumes, QuerySet.count)
         return self.volumes.order_by().count()
 
     @cached_property
     def _used(self) -> int:
-        in_use = self.usage.is_used if self.total <= FEW else self.usage.in_use
-        return self.volumes.order_by().filter(in_use).count()
+        if self.total <= FEW:
+            return self.volumes.order_by().filter(self.usage.is_used).count()
+        return remembered("used", self.volumes, lambda rows: rows.filter(self.usage.in_use).count())
 
     @cached_property
-    def _noted(self) -> dict[str, int]:
-        """Few volumes have notes."""
-        noted = self.volumes.order_by().filter(pk__in=_NOTED.values("volume"))
-        return noted.aggregate(**{name: Count("pk", filter=which) for name, which in _of_notes().items()})
+    def _rare(self) -> dict[str, set[int]]:
+        """The volumes in the states that few are in."""
+        unverified = Volume.objects.filter(UNVERIFIED).order_by().values_list("pk", flat=True)
+        found = {"unverified": set(unverified), "deleting": set(to_be_deleted())} | _noted()
+        every = set().union(*found.values())
+        if every:
+            every = set(self.volumes.order_by().filter(pk__in=every).values_list("pk", flat=True))
+        return {state: ids & every for state, ids in found.items()}
 
     def in_state(self, state: str) -> QuerySet[Volume]:
         """For the first rows in an order that an index gives."""
-        return self.volumes.filter(self._condition(state)) if state else self.volumes
+        match state:
+            case "":
+                return self.volumes
+            case "used":
+                return self.volumes.filter(self.usage.is_used)
+            case "unused":
+                return self.volumes.filter(~self.usage.is_used)
+        return Volume.objects.filter(pk__in=self._rare[state])
 
     def counted(self, state: str) -> QuerySet[Volume]:
         """The same, for a count of all or another order."""
         if state in ("used", "unused") and self.total > FEW:
             return self.volumes.filter(self.usage.in_use if state == "used" else ~self.usage.in_use)
         return self.in_state(state)
-
-    def _condition(self, state: str) -> Q:
-        if state in ("used", "unused"):
-            return self.usage.is_used if state == "used" else ~self.usage.is_used
-        if state == "deleting":
-            return Q(pk__in=self._deleting)
-        return UNVERIFIED if state == "unverified" else _of_notes()[state]
-
-    @cached_property
-    def _deleting(self) -> list[int]:
-        return sorted(to_be_deleted(self.volumes))
 
     def count(self, state: str, chosen: str) -> int | None:
         """How many are in `state`; None where that would take long and `chosen` does not need it."""
@@ -118,24 +131,36 @@ class VolumeFilter:
                 if self.total > MANY and chosen not in ("used", "unused"):
                     return None
                 return self._used if state == "used" else self.total - self._used
-            case "unverified":
-                return self.volumes.order_by().filter(UNVERIFIED).count()
-            case "deleting":
-                return len(self._deleting)
-        return self._noted[state]
+        return len(self._rare[state])
 
 
 _NOTED = VolumeNotes.objects.filter(volume__isnull=False).order_by()
 
 
-def _of_notes() -> dict[str, Q]:
+def _noted() -> dict[str, set[int]]:
     today = timezone.localdate()
-    in_force = Q(notes__protected_until=None) | Q(notes__protected_until__gte=today)
-    return {
-        "protected": Q(notes__protected_at__isnull=False) & in_force,
-        "expired": Q(notes__expires_on__lt=today),
-        "quarantined": Q(notes__quarantined_because__gt=""),
-    }
+    found: dict[str, set[int]] = {"protected": set(), "expired": set(), "quarantined": set()}
+    said = Q(protected_at__isnull=False) | Q(expires_on__lt=today) | Q(quarantined_because__gt="")
+    columns = ("volume", "protected_at", "protected_until", "expires_on", "quarantined_because")
+    for pk, protected, until, expires, quarantined in _NOTED.filter(said).values_list(*columns):
+        if protected and not (until and until < today):
+            found["protected"].add(pk)
+        if expires and expires < today:
+            found["expired"].add(pk)
+        if quarantined:
+            found["quarantined"].add(pk)
+    return found
+
+
+def remembered(what: str, rows: QuerySet[Volume], count: Callable[[QuerySet[Volume]], Any]) -> Any:
+    """A count of very many rows, at most COUNTED_FOR old: pages ask every two seconds."""
+    rows = rows.order_by()
+    key = f"volumes.{what}.{blake2b(repr(rows.query.sql_with_params()).encode(), digest_size=16).hexdigest()}"
+    found = cache.get(key)
+    if found is None:
+        found = count(rows)
+        cache.set(key, found, COUNTED_FOR)
+    return found
 
 
 def _ticked(data: QueryDict, name: str) -> set[str]:
@@ -145,8 +170,6 @@ def _ticked(data: QueryDict, name: str) -> set[str]:
 
 
 def _pools_of(which: Q) -> QuerySet[int]:
-    from pools.models import Pool
-
     return Pool.objects.filter(which).order_by("pk").values_list("pk", flat=True)
 
 
@@ -161,17 +184,15 @@ def _matching(text: str) -> Q:
     return Q(name__icontains=text) | Q(pk__in=uses.values("volume")) | Q(pk__in=noted.values("volume"))
 
 
-def to_be_deleted(volumes: QuerySet[Volume]) -> dict[int, Job]:
-    """The scheduled deletions of these, by the volume's id."""
-    jobs: dict[tuple[int, UUID, str], Job] = {}
-    for job in Job.objects.filter(
-        state=Job.State.SCHEDULED, operation__startswith="volume.delete"
-    ).order_by():
-        if job.pool_uuid:
-            jobs[job.host_id, job.pool_uuid, job.volume_name] = job
-    if not jobs:
-        return {}
-    places, names = {uuid for _, uuid, _ in jobs}, {name for *_, name in jobs}
-    near = volumes.order_by().filter(name__in=names, pool__uuid__in=places)
+def to_be_deleted() -> list[int]:
+    """The volumes whose deletion is scheduled."""
+    jobs = Job.objects.filter(
+        state=Job.State.SCHEDULED, operation__startswith="volume.delete", pool_uuid__isnull=False
+    )
+    places = set(jobs.order_by().values_list("host_id", "pool_uuid", "volume_name"))
+    if not places:
+        return []
+    pools, names = {pool for _, pool, _ in places}, {name for *_, name in places}
+    near = Volume.objects.filter(name__in=names, pool__uuid__in=pools).order_by()
     rows = near.values_list("pk", "pool__host_id", "pool__uuid", "name")
-    return {pk: jobs[place] for pk, *place_ in rows if (place := tuple(place_)) in jobs}
+    return [pk for pk, *place in rows if tuple(place) in places]

@@ -52,7 +52,8 @@ def is_kind(name: str) -> Q:
 
 
 def is_built_on() -> Q:
-    """Volumes that are the backing store of others on their own host."""
+    """Volumes that are the backing store of others on their own host. A set that is built once for all rows."""
     overlays = Volume.objects.exclude(backing_path="").order_by()
     here = overlays.filter(backing_path=OuterRef("path"), pool__host=OuterRef("pool__host"))
-    return Q(path__in=overlays.values("backing_path")) & Q(Exists(here))
+    bases = Volume.objects.filter(Exists(here), path__in=overlays.values("backing_path")).order_by()
+    return Q(pk__in=bases.values("pk"))

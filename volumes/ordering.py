@@ -8,6 +8,7 @@ from django.db.models import Count, F, Q, QuerySet
 
 from pools.models import Pool
 from storagemgr.listing import ordered
+from volumes.filters import remembered
 from volumes.models import Volume
 
 SORTS: dict[str, list[Any]] = {
@@ -79,7 +80,9 @@ def _by_pool(
     rows: QuerySet[Volume], counted: QuerySet[Volume], key: str, *, is_descending: bool
 ) -> list[Part]:
     """To join and sort takes long; a thousand pools are sorted at once."""
-    numbers = dict(counted.order_by().values_list("pool").annotate(Count("pk")))
+    numbers = remembered(
+        "by-pool", counted, lambda found: dict(found.values_list("pool").annotate(Count("pk")))
+    )
     pools = [
         pk for pk in Pool.objects.order_by(*_OF_POOLS[key]).values_list("pk", flat=True) if pk in numbers
     ]
