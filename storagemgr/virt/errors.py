@@ -136,6 +136,8 @@ _BY_TEXT = (
     ((1,), ("authorization failure",), "login_refused"),
     ((1,), ("mkfs: failed to execute",), "program_missing"),
     ((1,), ("No space left on device",), "no_space"),
+    ((1,), ("insufficient free space",), "no_space"),
+    ((1,), ("no large enough free extent",), "no_space"),
     ((1,), ("unexpected exit status",), "command_failed"),
     ((1,), ("unexpected fatal signal",), "command_failed"),
     ((8, 27, 55), ("name", "cannot contain"), "bad_name"),

@@ -42,6 +42,8 @@ from storagemgr.virt.errors import CODES, DETAIL_LIMIT, VirtError, classify, com
         (1, 18, -1, "internal error: storage volume name 'x' already in use.", "volume_exists"),
         (1, 18, -1, "internal error: missing backend for pool type 11 (zfs)", "no_support"),
         (9, 18, -1, "not enough space left in storage pool", "no_space"),
+        (1, 18, -1, "internal error: no large enough free extent", "no_space"),
+        (1, 0, -1, "(lvcreate) unexpected exit status 5: insufficient free space", "no_space"),
         (92, 5, -1, "", "xml_invalid"),
         (None, None, None, "", "unknown"),
         (4711, 18, -1, "", "unknown"),

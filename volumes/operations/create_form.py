@@ -234,17 +234,19 @@ class CreateForm(NewVolumeForm):
 
     def _check_snapshot(self, parent: Any, cleaned: dict[str, Any]) -> None:
         own, capacity = cleaned.get("allocation"), cleaned.get("capacity")
-        if parent or cleaned.get("space") == "sparse":
-            if not own and "allocation" not in self.errors:
-                self.add_error("allocation", "Say how much space it gets of its own.")
-            if cleaned.get("passphrase"):
-                self.add_error("passphrase", "A snapshot cannot be encrypted.")
-        elif own:
-            self.add_error("allocation", "Only a sparse volume or a snapshot has this; leave it empty.")
+        if not parent and cleaned.get("space") != "sparse":
+            if own:
+                self.add_error("allocation", "Only a sparse volume or a snapshot has this; leave it empty.")
+            return
+        if not own and "allocation" not in self.errors:
+            self.add_error("allocation", "Say how much space it gets of its own.")
+        if cleaned.get("passphrase"):
+            self.add_error("passphrase", "A snapshot or a sparse volume cannot be encrypted.")
         if parent and capacity and capacity != parent.capacity:
             self.add_error("capacity", f"A snapshot is as large as {parent}; leave the size empty.")
-        if own and capacity and own >= capacity:
-            self.add_error("allocation", "That is all of it; choose to take all of it instead.")
+        whole = parent.capacity if parent else capacity
+        if own and whole and own > whole - (not parent):
+            self.add_error("allocation", f"That is not less than {size(whole)}, the whole of it.")
 
     def params(self) -> Params:
         """Without what was left empty."""

@@ -49,13 +49,11 @@ def parent_of(pool: Pool, params: Params) -> Volume | None:
 
 def new_volume(pool: Pool, params: Params, secret_uuid: str = "") -> NewVolume:
     space, parent = params.get("space", ""), parent_of(pool, params)
-    allocation = params.get("allocation")
-    if pool.type == "zfs" and space == "sparse":
-        allocation = 0
+    capacity, allocation = _sizes(pool, params, is_snapshot=parent is not None)
     return NewVolume(
         name=params.get("name") or "NAME",
         format=params.get("format", ""),
-        capacity=params.get("capacity") or (parent.capacity if parent and allocation else 0),
+        capacity=capacity,
         allocation=allocation,
         preallocation="off" if space == "sparse" else space or "off",
         backing_path=parent.path if parent else "",
@@ -69,6 +67,16 @@ def new_volume(pool: Pool, params: Params, secret_uuid: str = "") -> NewVolume:
         group=params.get("group"),
         secret_uuid=secret_uuid,
     )
+
+
+def _sizes(pool: Pool, params: Params, *, is_snapshot: bool) -> tuple[int, int | None]:
+    capacity, allocation = params.get("capacity") or 0, params.get("allocation")
+    if pool.type == "logical" and is_snapshot:
+        # lvcreate takes no size of a snapshot but that of its own space, and libvirt calls it the capacity.
+        return allocation or capacity, None
+    if pool.type == "zfs" and params.get("space") == "sparse":
+        return capacity, 0
+    return capacity, allocation
 
 
 def _mode(text: str) -> str:
@@ -150,7 +158,8 @@ def _size_word(pool: Pool, params: Params) -> int | str:
     if params.get("format") == "dir":
         return 0
     parent = parent_of(pool, params)
-    return params.get("capacity") or (parent.capacity if parent else "SIZE")
+    size = new_volume(pool, params).capacity
+    return size or (parent.capacity if parent else "SIZE")
 
 
 def _allocation_words(pool: Pool, params: Params, new: NewVolume) -> Iterator[Any]:
