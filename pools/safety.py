@@ -111,7 +111,7 @@ def _built_on(pool: Pool, action: Action) -> Iterator[Check]:
 def _jobs(pool: Pool, user: Actor) -> Iterator[Check]:
     """Jobs forbid nothing: this one has its turn after them."""
     here = Q(host_id=pool.host_id, pool_uuid=pool.uuid)
-    here |= Q(locks__host_id=pool.host_id, locks__pool_uuid=pool.uuid)
+    here |= Q(locks__host_id=pool.host_id, locks__pool_uuid=pool.uuid, locks__is_twin=False)
     jobs = Job.objects.filter(here, state__in=Job.HOLDING, is_free=False).distinct().order_by("id")
     scheduled = [job for job in jobs if job.state == Job.State.SCHEDULED]
     active = [job for job in jobs if job.state != Job.State.SCHEDULED]

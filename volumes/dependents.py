@@ -87,5 +87,6 @@ class Look:
         return use.kind == "disk" and not use.readonly and use.host_id == self.volume.pool.host_id
 
 
-def lock_on(twin: Twin, *, is_write: bool) -> JobLock:
-    return JobLock(host_id=twin.host_id, pool_uuid=twin.pool_uuid, volume_name=twin.name, is_write=is_write)
+def lock_on(twin: Twin, *, is_write: bool, is_twin: bool = False) -> JobLock:
+    place = {"host_id": twin.host_id, "pool_uuid": twin.pool_uuid, "volume_name": twin.name}
+    return JobLock(**place, is_write=is_write, is_twin=is_twin)

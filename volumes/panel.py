@@ -88,7 +88,7 @@ def _vms(look: Look, action: Action, user: Actor) -> Iterator[Check]:
     if action not in DESTROYS:
         what, advice = "It is in use", "Shut the VMs down first."
     pks = {use.volume_id for use in named} - {None, look.volume.pk}
-    yield Check(f"{what} to it: {'; '.join(vms)}.", is_ok=False, links=_links(pks, user), advice=advice)
+    yield Check(f"{what} to it: {'; '.join(vms)}.", is_ok=False, links=_links(look, pks, user), advice=advice)
 
 
 def _named_vms(uses: Sequence[DiskUse], here: int) -> list[str]:
@@ -104,13 +104,16 @@ def _named_vms(uses: Sequence[DiskUse], here: int) -> list[str]:
     return [*words[:NAMED], f"{len(words) - NAMED} more"] if len(words) > NAMED else words
 
 
-def _links(pks: set[int] | set[int | None], user: Actor) -> tuple[tuple[str, str], ...]:
+def _links(look: Look, pks: set[int] | set[int | None], user: Actor) -> tuple[tuple[str, str], ...]:
     """To the pages of volumes, as far as the person sees them."""
     rows = Volume.objects.visible_to(user).filter(pk__in=pks).select_related("pool__host")
-    return tuple(
-        (f"{printable(row)} in {printable(row.pool)} on {printable(row.pool.host)}", row.get_absolute_url())
-        for row in rows.order_by("name", "pk")[:NAMED]
-    )
+    return tuple((_named(look, row), row.get_absolute_url()) for row in rows.order_by("name", "pk")[:NAMED])
+
+
+def _named(look: Look, row: Volume) -> str:
+    if row.pool_id == look.volume.pool_id:
+        return printable(row)
+    return f"{printable(row)} in {printable(row.pool)} on {printable(row.pool.host)}"
 
 
 def _overlays(look: Look, action: Action, user: Actor) -> Iterator[Check]:
@@ -129,7 +132,7 @@ def _overlays(look: Look, action: Action, user: Actor) -> Iterator[Check]:
     if number:
         text += f"; {count(number, 'VM')} would lose {'its' if number == 1 else 'their'} disks"
     advice = "Clone an overlay: the clone is whole and needs no base. Then delete the overlay."
-    yield Check(f"{text}.", is_ok=False, links=_links(children, user), advice=advice)
+    yield Check(f"{text}.", is_ok=False, links=_links(look, children, user), advice=advice)
 
 
 def _jobs(look: Look, user: Actor) -> Iterator[Check]:

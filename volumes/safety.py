@@ -7,7 +7,6 @@ from collections.abc import Iterator
 
 from django.utils import timezone
 
-from pools.models import Pool
 from storagemgr.hosts import calls
 from storagemgr.hosts.models import Host
 from storagemgr.hosts.reaching import in_time, open_in_time
@@ -17,7 +16,7 @@ from storagemgr.virt import domains
 from storagemgr.virt.errors import VirtError
 from volumes import files, sync
 from volumes.dependents import DESTROYS, IN_PLACE, Action, Look, lock_on
-from volumes.identity import hosts_beside, pools_of_place, twins_of
+from volumes.identity import hosts_beside, twins_of
 from volumes.models import Volume
 from volumes.operations import base
 from volumes.panel import checks as checks
@@ -57,15 +56,7 @@ def _hosts(number: int) -> str:
 
 def locks_of(volume: Volume, *, is_write: bool = True) -> list[JobLock]:
     """On the volume and on all that are the same bytes: what an operation on it has to hold."""
-    return [lock_on(twin, is_write=is_write) for twin in twins_of(volume)]
-
-
-def locks_of_new(pool: Pool, name: str) -> list[JobLock]:
-    """On a name in the pool and in all pools that list the same place."""
-    places = pools_of_place(pool).order_by().values_list("host_id", "uuid")
-    return [
-        JobLock(host_id=host_id, pool_uuid=uuid, volume_name=name, is_write=True) for host_id, uuid in places
-    ]
+    return [lock_on(twin, is_write=is_write, is_twin=twin.pk != volume.pk) for twin in twins_of(volume)]
 
 
 def read_again(run: Run) -> None:

@@ -190,13 +190,14 @@ class Job(models.Model):
         """The jobs that do not go together with this one. A copy into another pool is in the lanes of both."""
         locks = list(self.locks.all())
         if not self.is_exclusive:
-            places = {(self.host_id, self.pool_uuid), *((lock.host_id, lock.pool_uuid) for lock in locks)}
+            opened = [(lock.host_id, lock.pool_uuid) for lock in locks if not lock.is_twin]
+            places = {(self.host_id, self.pool_uuid), *opened}
             exclusive = Q(pk__in=[])
             for host_id, pool_uuid in places:
                 exclusive |= Q(host_id=host_id, pool_uuid=pool_uuid)
             return exclusive & Q(is_exclusive=True) | Q(locks__in=conflicting(locks))
         here = Q(host_id=self.host_id, pool_uuid=self.pool_uuid)
-        touches = Q(locks__host_id=self.host_id, locks__pool_uuid=self.pool_uuid)
+        touches = Q(locks__host_id=self.host_id, locks__pool_uuid=self.pool_uuid, locks__is_twin=False)
         # Between two pieces of a transfer nothing is open on the host.
         rests = Q(state=Job.State.TRANSFERRING, lease_until__lt=timezone.now())
         return (here | touches) & Q(is_free=False) & ~rests
@@ -225,6 +226,8 @@ class JobLock(models.Model):
     pool_uuid = models.UUIDField()
     volume_name = models.CharField(max_length=255)
     is_write = models.BooleanField()
+    # The same bytes by another pool, which the job itself does not open: it waits for nothing that happens there.
+    is_twin = models.BooleanField(default=False)
 
     class Meta:
         indexes = [models.Index(fields=["host_id", "pool_uuid", "volume_name"])]

@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 from sync_tools import Virsh, close_connections, define_and_start, host_of, read_host
 
-from pools.models import PoolNotes
+from pools.models import Pool, PoolNotes
 from storagemgr.hosts import reaching
 from storagemgr.hosts.models import Host
 from storagemgr.jobs.models import Job
@@ -316,3 +316,27 @@ def test_nothing_in_the_way(shared, operator, django_assert_max_num_queries):
         "No volume is built on it.",
         "No job touches it.",
     ]
+
+
+def test_a_name_is_taken_in_all_pools_of_an_export(shared):
+    """And yet a host that is away holds up nothing of the others."""
+    here, there = (volume.pool for volume in shared)
+    dead = Job.objects.create(operation="pool.refresh", state="interrupted", is_exclusive=True, **at(there))
+    first = submit(REGISTRY["volume.import"], here, **asked("new.qcow2"))
+    with pytest.raises(Held) as held:
+        submit(REGISTRY["volume.import"], there, **asked("new.qcow2"))
+    assert held.value.job == first
+    assert first.blockers() == []
+    own = submit(REGISTRY["volume.import"], there, **asked("other.qcow2"))
+    assert own.blockers() == [dead]
+    # Nor does a pool wait for what happens in another.
+    stop = Job.objects.create(operation="pool.stop", is_exclusive=True, **at(there))
+    assert stop.blockers() == [dead, own]
+
+
+def asked(name: str) -> dict[str, Any]:
+    return {"actor": None, "params": {"name": name}, "key": uuid.uuid4()}
+
+
+def at(pool: Pool) -> dict[str, Any]:
+    return {"host": pool.host, "pool_uuid": pool.uuid, "title": "x"}

@@ -19,6 +19,7 @@ from storagemgr.virt.errors import VirtError
 from storagemgr.virt.secrets import forget_volume_secret, put_volume_secret
 from volumes import sync
 from volumes.forms import notes_of, why_name_is_kept
+from volumes.identity import pools_of_place
 from volumes.models import Volume
 
 Events = Iterator[Step | Progress]
@@ -122,6 +123,15 @@ def check(run: Run) -> None:
 
 def lock(pool: Pool, name: str, *, is_write: bool) -> JobLock:
     return JobLock(host_id=pool.host_id, pool_uuid=pool.uuid, volume_name=name, is_write=is_write)
+
+
+def locks_of_new(pool: Pool, name: str) -> list[JobLock]:
+    """On a name in the pool, and in all pools that list the same place."""
+    places = pools_of_place(pool).order_by().values_list("pk", "host_id", "uuid")
+    return [
+        JobLock(host_id=host, pool_uuid=uuid, volume_name=name, is_write=True, is_twin=pk != pool.pk)
+        for pk, host, uuid in places
+    ]
 
 
 def why_off_in(pool: Pool, operation: str) -> str:

@@ -32,6 +32,7 @@ from volumes.operations.base import (
     check_new,
     find,
     lock,
+    locks_of_new,
     made,
     pool_of_new,
     read_made,
@@ -146,7 +147,7 @@ def _clone_locks(volume: Volume, params: Params) -> list[JobLock]:
     parents = {(part.pool_id, part.name): part for part in chain.chain_of(volume)}
     return [
         *[lock(part.pool, part.name, is_write=False) for part in parents.values()],
-        lock(_target(volume, params), params["name"], is_write=True),
+        *locks_of_new(_target(volume, params), params["name"]),
     ]
 
 

@@ -21,7 +21,7 @@ from volumes import chain, images
 from volumes.forms import NameField
 from volumes.identity import uses_of
 from volumes.models import Volume
-from volumes.operations.base import Events, Params, check, find, lock, some, virsh, why_off_in
+from volumes.operations.base import Events, Params, check, find, lock, locks_of_new, some, virsh, why_off_in
 from volumes.transfer import arrival
 
 RIGHTS = ("volume.create", "volume.data-write")
@@ -199,7 +199,7 @@ def _result(job: Job) -> Volume | None:
 
 def _locks(volume: Volume, params: Params) -> list[Any]:
     pool = Pool.objects.get(pk=params["pool"])
-    return [lock(volume.pool, volume.name, is_write=False), lock(pool, params["name"], is_write=True)]
+    return [lock(volume.pool, volume.name, is_write=False), *locks_of_new(pool, params["name"])]
 
 
 def _effects(volume: Volume) -> list[str]:

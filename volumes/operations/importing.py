@@ -17,7 +17,7 @@ from storagemgr.templatetags.storage import size
 from storagemgr.virt.connection import Connection
 from storagemgr.virt.filling import Filling
 from volumes.forms import NewVolumeForm, check_name
-from volumes.operations.base import Events, Params, lock, made, virsh, why_off_in
+from volumes.operations.base import Events, Params, locks_of_new, made, virsh, why_off_in
 from volumes.transfer import arrival
 from volumes.transfer.source_url import Address, Source, opened
 
@@ -161,7 +161,7 @@ IMPORT = register(
             "What is stored is read back and compared, and looked into, before it can be used.",
             "It can be cancelled; what was written by then is deleted.",
         ],
-        locks=lambda pool, params: [lock(pool, params["name"], is_write=True)],
+        locks=lambda pool, params: locks_of_new(pool, params["name"]),
         volume_of=lambda pool, params: params["name"],
         virsh=_virsh,
         label=lambda pool, params: f"Import {params['name']}",

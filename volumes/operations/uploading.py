@@ -41,7 +41,7 @@ from storagemgr.virt.errors import VirtError
 from volumes import sync
 from volumes.forms import NewVolumeForm
 from volumes.models import Transfer, VolumeNotes
-from volumes.operations.base import Events, Params, lock, made, virsh, why_off_in
+from volumes.operations.base import Events, Params, locks_of_new, made, virsh, why_off_in
 from volumes.transfer import arrival
 from volumes.transfer.job_page import receiving
 from volumes.transfer.tickets import transfer_of
@@ -316,7 +316,7 @@ UPLOAD = register(
         is_stoppable=True,
         why_off=_why_off,
         effects=_effects,
-        locks=lambda pool, params: [lock(pool, params["name"], is_write=True)],
+        locks=lambda pool, params: locks_of_new(pool, params["name"]),
         volume_of=lambda pool, params: params["name"],
         virsh=_virsh,
         label=lambda pool, params: f"Upload {params['name']}",
