@@ -13,6 +13,7 @@ from storagemgr.jobs.buttons import buttons_of
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import REGISTRY, operations_for
 from storagemgr.jobs.pages import operate as operation_page
+from storagemgr.jobs.views import cancel_of
 from storagemgr.live import live_page
 from storagemgr.templatetags.storage import size
 from volumes.attach import attaching
@@ -20,9 +21,11 @@ from volumes.dependents import Look
 from volumes.details import details_of, mode_words
 from volumes.images import quarantine_of
 from volumes.models import Volume
+from volumes.operations.deleting import scheduled_deletion
 from volumes.rows import rows_of
 from volumes.tree import tree_of
 from volumes.uses import users_of
+from volumes.wipe_records import wipes_of
 
 HISTORY_SHOWN = 8
 # Operations that stand in another card, or that are a part of another one.
@@ -38,12 +41,16 @@ def volume(request: HttpRequest, pk: int) -> HttpResponse:
     tree = tree_of(request.user, look)
     buttons = buttons_of(request.user, found, operations_for(found), "volumes:operate")
     details = details_of(found)
+    deletion = scheduled_deletion(found) if row.due_at else None
     context = {
         "volume": found,
         "pool": found.pool,
         "row": row,
         "sentence": sentence_of(found),
         "quarantine": quarantine_of(found),
+        "deletion": deletion,
+        "undo": cancel_of(request, deletion) if deletion else None,
+        "wipes": wipes_of(found),
         "jobs": jobs_of(request, found, is_active=True),
         "users": users_of(request.user, look),
         "tree": tree,
@@ -64,7 +71,7 @@ def jobs_of(request: HttpRequest, found: Volume, *, is_active: bool) -> QuerySet
     """The jobs that made, changed or copied the volume, newest first."""
     here = Job.objects.visible_to(request.user).in_lane(found.pool.host_id, found.pool.uuid)
     about = here.about_volume(found.name)
-    return about.active() if is_active else about.exclude(state__in=Job.ACTIVE)
+    return about.active() if is_active else about.exclude(state__in=Job.HOLDING)
 
 
 def history_query(found: Volume) -> str:

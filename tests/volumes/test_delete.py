@@ -81,9 +81,14 @@ def test_until_then_it_is_locked_and_can_be_undone(client, operator, disk, ask, 
     assert "Undo that there first" in refused.content.decode()
     found = client.get(reverse("jobs:list"), {"state": "scheduled"}).content.decode()
     assert job.get_absolute_url() in found
+    page = client.get(disk.get_absolute_url()).content.decode()
+    assert "It will be deleted on" in page
+    assert f'action="{reverse("jobs:cancel", args=[job.pk])}"' in page
+    assert "to be deleted" in client.get(reverse("volumes:all")).content.decode()
     undone = client.post(reverse("jobs:cancel", args=[job.pk]), follow=True).content.decode()
     assert "Undone before its time" in undone
     assert scheduled_deletion(disk) is None
+    assert "It will be deleted" not in client.get(disk.get_absolute_url()).content.decode()
     assert (images / "disk").read_bytes() == b"kept"
     assert ask("volume.clone", disk, name="copy", source="disk").state != "scheduled"
 
