@@ -128,6 +128,9 @@ def _patch(request: HttpRequest, transfer: Transfer) -> HttpResponse:
         body = Body(request, length)
         try:
             return _receive(transfer, mine, body, checksum)
+        except (Refused, VirtError):
+            body.drain()
+            raise
         finally:
             body.leave()
 

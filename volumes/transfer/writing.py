@@ -13,6 +13,7 @@ from storagemgr.virt.streams import PIECE, Upload
 READ = 128 * 1024  # at a time from the client: so much must come within IDLE_S
 WAITING = 8  # pieces that were read and are not written yet
 IDLE_S = 30.0
+DRAIN_S = 3.0
 HOLE = 1024**2  # shorter runs of zeros are written
 DEAR_HOLE = 16 * HOLE  # where each hole ends a stream, after which libvirt refreshes the pool
 CHECKPOINT = 64 * 1024**2  # so much is lost at most when a process dies
@@ -35,9 +36,9 @@ class Body:
         self._stream, self._left = stream, length
         self._pieces: queue.Queue[bytes] = queue.Queue(WAITING)
         self._is_left = threading.Event()
+        threading.Thread(target=self._read, name="upload-body", daemon=True).start()
 
     def __iter__(self) -> Iterator[bytes]:
-        threading.Thread(target=self._read, name="upload-body", daemon=True).start()
         came_at = time.monotonic()
         while True:
             try:
@@ -51,6 +52,16 @@ class Body:
                 return
             came_at = time.monotonic()
             yield piece
+
+    def drain(self) -> None:
+        """A client that is still sending sees an answer only once it is through; most look for none before."""
+        until = time.monotonic() + DRAIN_S
+        while time.monotonic() < until:
+            try:
+                if not self._pieces.get(timeout=DRAIN_S):
+                    return
+            except queue.Empty:
+                return
 
     def leave(self) -> None:
         """Nobody takes the rest."""
