@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from django.core.cache import cache
+from django.core.exceptions import EmptyResultSet
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import QueryDict
 from django.utils import timezone
@@ -14,7 +15,7 @@ from pools.filters import Q_LIMIT
 from pools.models import Pool
 from storagemgr.hosts.models import Host
 from storagemgr.jobs.models import Job
-from volumes.kinds import KINDS, is_kind
+from volumes.kinds import KINDS, base_ids, is_kind
 from volumes.models import DiskUse, Volume, VolumeNotes
 from volumes.usage import Usage
 
@@ -22,6 +23,7 @@ UNVERIFIED = Q(unverified_since__isnull=False)
 MANY = 20_000  # of so many it is not counted unasked how many are in use
 FEW = 5_000  # of so few each is looked at by itself
 COUNTED_FOR = 15  # seconds
+_UNKNOWN = "unknown"
 NOBODY = "none"  # the owner of what has none
 
 
@@ -54,12 +56,18 @@ class VolumeFilter:
         found = volumes.filter(_matching(self.text)) if self.text else volumes
         for condition in self._conditions():
             found = found.filter(condition)
-        self._ids = (
-            list(found.order_by().values_list("pk", flat=True)[: FEW + 1]) if self.is_narrowed else None
-        )
-        is_few = self._ids is not None and len(self._ids) <= FEW
+        self._ids = self._few_of(found) if self.is_narrowed else None
         # What took a search through all of them is not searched for again.
-        self.volumes = Volume.objects.filter(pk__in=self._ids) if is_few else found
+        self.volumes = found if self._ids is None else Volume.objects.filter(pk__in=self._ids)
+
+    def _few_of(self, found: QuerySet[Volume]) -> list[int] | None:
+        """Their ids, None for more than FEW."""
+
+        def look(rows: QuerySet[Volume]) -> list[int] | None:
+            ids = list(rows.values_list("pk", flat=True)[: FEW + 1])
+            return None if len(ids) > FEW else ids
+
+        return cast("list[int] | None", remembered("few", found, look, keeps=lambda ids: ids is None))
 
     def _conditions(self) -> Iterable[Q]:
         hosts, pools = self.ticked["host"], self.ticked["pool"]
@@ -71,8 +79,9 @@ class VolumeFilter:
             yield Q(format__in=self.ticked["format"])
         if kinds := self.ticked["kind"] & KINDS.keys():
             wanted = Q(pk__in=[])
+            is_base = Q(pk__in=base_ids())
             for kind in sorted(kinds):
-                wanted |= is_kind(kind)
+                wanted |= is_kind(kind, is_base)
             yield wanted
         if owners := self.ticked["owner"]:
             owned = VolumeNotes.objects.filter(owner__name__in=owners, volume__isnull=False)
@@ -83,7 +92,7 @@ class VolumeFilter:
 
     @cached_property
     def total(self) -> int:
-        if self._ids is not None and len(self._ids) <= FEW:
+        if self._ids is not None:
             return len(self._ids)
         if self.is_narrowed:
             return remembered("total", self.volumes, QuerySet.count)
@@ -152,14 +161,24 @@ def _noted() -> dict[str, set[int]]:
     return found
 
 
-def remembered(what: str, rows: QuerySet[Volume], count: Callable[[QuerySet[Volume]], Any]) -> Any:
-    """A count of very many rows, at most COUNTED_FOR old: pages ask every two seconds."""
+def remembered(
+    what: str,
+    rows: QuerySet[Volume],
+    count: Callable[[QuerySet[Volume]], Any],
+    keeps: Callable[[Any], bool] = lambda found: True,
+) -> Any:
+    """What was found of very many rows, at most COUNTED_FOR old: pages ask every two seconds."""
     rows = rows.order_by()
-    key = f"volumes.{what}.{blake2b(repr(rows.query.sql_with_params()).encode(), digest_size=16).hexdigest()}"
-    found = cache.get(key)
-    if found is None:
+    try:
+        text = repr(rows.query.sql_with_params())
+    except EmptyResultSet:
+        return count(rows)
+    key = f"volumes.{what}.{blake2b(text.encode(), digest_size=16).hexdigest()}"
+    found = cache.get(key, _UNKNOWN)
+    if found == _UNKNOWN:
         found = count(rows)
-        cache.set(key, found, COUNTED_FOR)
+        if keeps(found):
+            cache.set(key, found, COUNTED_FOR)
     return found
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 
 from volumes.models import Volume
 
@@ -35,8 +35,8 @@ def kind_of(volume: Volume, children: int) -> Kind:
     return OVERLAY if volume.backing_path else DISK
 
 
-def is_kind(name: str) -> Q:
-    """The same of rows. A base image is known by the overlays on its own host."""
+def is_kind(name: str, is_base: Q) -> Q:
+    """The same of rows. `is_base`: those of base_ids."""
     match name:
         case "special":
             return Q(is_special=True)
@@ -45,15 +45,16 @@ def is_kind(name: str) -> Q:
         case "iso":
             return _IS_ISO & Q(is_special=False) & ~_IS_FOLDER
         case "base":
-            return _IS_IMAGE & is_built_on()
+            return _IS_IMAGE & is_base
         case "overlay":
-            return _IS_IMAGE & ~Q(backing_path="") & ~is_built_on()
-    return _IS_IMAGE & Q(backing_path="") & ~is_built_on()
+            return _IS_IMAGE & ~Q(backing_path="") & ~is_base
+    return _IS_IMAGE & Q(backing_path="") & ~is_base
 
 
-def is_built_on() -> Q:
-    """Volumes that are the backing store of others on their own host. A set that is built once for all rows."""
+def base_ids() -> list[int]:
+    """The volumes that are the backing store of others on their own host."""
     overlays = Volume.objects.exclude(backing_path="").order_by()
-    here = overlays.filter(backing_path=OuterRef("path"), pool__host=OuterRef("pool__host"))
-    bases = Volume.objects.filter(Exists(here), path__in=overlays.values("backing_path")).order_by()
-    return Q(pk__in=bases.values("pk"))
+    wanted = set(overlays.values_list("pool__host", "backing_path").distinct())
+    bases = Volume.objects.filter(path__in=overlays.values("backing_path")).order_by()
+    rows = bases.values_list("pk", "pool__host", "path")
+    return sorted(pk for pk, host, path in rows if (host, path) in wanted)

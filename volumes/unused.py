@@ -24,7 +24,7 @@ from storagemgr.listing import Chip, chips, kept, ordered, page_of, sort_key, ta
 from storagemgr.live import live_page
 from storagemgr.templatetags.storage import moment
 from volumes.dependents import STALE
-from volumes.kinds import is_built_on, is_kind
+from volumes.kinds import base_ids, is_kind
 from volumes.models import Volume, VolumeNotes
 from volumes.ordering import InOrder
 from volumes.rows import VolumeRow, rows_of
@@ -113,17 +113,20 @@ class Review:
         identities = sorted({identity for _, identity in rows if identity})
         return Q(pk__in=sorted({pk for pk, _ in rows})) | Q(identity__in=identities)
 
+    @cached_property
+    def _bases(self) -> list[int]:
+        return base_ids()
+
     def _unneeded(self, in_use: Q) -> QuerySet[Volume]:
         found = self.visible.exclude(pool__in=self._untouchable).exclude(type="dir").filter(is_special=False)
         found = found.filter(Q(modified=None) | Q(modified__lt=self.now - REST))
-        found = found.filter(~in_use).exclude(self._needed).exclude(is_built_on())
+        found = found.filter(~in_use).exclude(self._needed).exclude(pk__in=self._bases)
         if sharing := self.usage.sharing:
-            same = Volume.objects.filter(pool__in=sharing, identity=OuterRef("identity"))
-            with_overlays = same.exclude(identity="").filter(is_built_on())
+            bases = Volume.objects.filter(pool__in=sharing, pk__in=self._bases).exclude(identity="")
             others = self.visible.filter(
                 pool__in=sharing, identity=OuterRef("identity"), pk__lt=OuterRef("pk")
             )
-            is_once = ~Exists(others) & ~Exists(with_overlays)
+            is_once = ~Exists(others) & ~Q(identity__in=bases.values("identity"))
             found = found.filter(~Q(pool__in=sharing) | Q(identity="") | is_once)
         return found
 
@@ -133,8 +136,8 @@ class Review:
         is_kept = Q(pk__in=list(keeping.values_list("volume", flat=True)))
         known = ~Q(pool__in=list(self.unknown)) if self.unknown else Q()
         return {
-            "": known & ~is_kept & ~is_kind("iso"),
-            "iso": known & ~is_kept & is_kind("iso"),
+            "": known & ~is_kept & ~is_kind("iso", Q()),
+            "iso": known & ~is_kept & is_kind("iso", Q()),
             "kept": is_kept,
             "unknown": Q(pool__in=list(self.unknown)) & ~is_kept,
         }
