@@ -196,6 +196,32 @@ def test_a_running_vm(db, tmp_path, monkeypatch, do):
     close_connections()
 
 
+SHARING = """<node>{domain}<pool type='netfs'><name>vms</name><uuid>{uuid}</uuid>
+<source><host name='nas'/><dir path='/export/vm'/><format type='nfs'/></source>
+<target><path>/mnt/{host}</path></target>
+<volume type='file'><name>web.qcow2</name><capacity>1000000</capacity></volume></pool></node>"""
+ELSEWHERE = """<domain type='test'><name>web01</name><memory>1024</memory><os><type>hvm</type></os><devices>
+<disk type='file'><source file='/mnt/kvm2/web.qcow2'/><target dev='vda'/></disk></devices></domain>"""
+
+
+def test_a_vm_that_another_host_got_since_the_page(db, tmp_path, monkeypatch, do):
+    def write(name: str, domain: str = "") -> None:
+        xml = SHARING.format(host=name, domain=domain, uuid=uuid.uuid5(uuid.NAMESPACE_DNS, name))
+        (tmp_path / f"{name}.xml").write_text(xml)
+
+    monkeypatch.setattr(reaching, "full_uri", lambda host: f"test://{tmp_path}/{host.name}.xml")
+    for name in ("kvm1", "kvm2"):
+        write(name)
+        read_host(Host.objects.create(name=name, socket=f"/nowhere/{name}"))
+    volume = Volume.objects.select_related("pool__host").get(pool__host__name="kvm1")
+    assert safety.why_not(volume, "delete") == ""
+    write("kvm2", ELSEWHERE)
+    job = do("volume.delete", volume)
+    assert (job.state, job.error_code) == ("failed", "changed_since")
+    assert job.error_text == "Used by a VM on another host. Detach it there first."
+    close_connections()
+
+
 @pytest.fixture
 def shared(make_host, make_pool, make_volume) -> tuple[Volume, Volume]:
     """One export in the pools of two hosts, mounted at different places."""
