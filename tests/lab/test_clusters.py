@@ -36,7 +36,7 @@ def test_ceph(product):
     product.do(pool, "refresh")
     [image] = product.volumes(pool).values()
     assert (image.name, image.capacity) == ("web01", 32 * MIB)
-    product.do(image, "delete", typed="web01")
+    product.do(image, "delete-now", typed="web01")
     assert one.run(f"rbd ls {ceph.pool}") == ""
     product.do(pool, "stop")
     assert "only forget the pool" in product.why_off(pool, "delete")
@@ -77,7 +77,7 @@ def test_samba(product):
     product.create_volume(pool, "one.raw", format="raw")
     assert one.run("ls /srv/vm_data").split() == ["one.raw"]
     [volume] = product.volumes(pool).values()
-    product.do(volume, "delete", typed="one.raw")
+    product.do(volume, "delete-now", typed="one.raw")
     _end(product, pool, two)
 
 

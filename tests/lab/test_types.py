@@ -56,7 +56,7 @@ def test_directory(product):
     assert "The directory is not empty" in product.says(refused)
     product.do(pool, "start")
     for name, volume in product.volumes(pool).items():
-        product.do(volume, "delete", typed=name)
+        product.do(volume, "delete-now", typed=name)
     product.do(pool, "stop")
     product.do(pool, "delete", typed="files")
     assert guest.run("ls -A /vm_data") == ""
@@ -155,9 +155,9 @@ def test_logical_of_blank_disks(product):
     assert "/dev/ubdc: nothing that blkid on the host knows" in making.test()
     [pool] = making.made(typed="overwrite")
     assert guest.run("vgs --noheadings -o vg_name,pv_count vg_new").split() == ["vg_new", "2"]
-    product.create_volume(pool, "lv1", capacity="64 MiB", space="full")
+    product.create_volume(pool, "lv1", capacity="64 MiB", space="falloc")
     assert guest.run("lvs --noheadings --units m -o lv_name,lv_size vg_new").split() == ["lv1", "64.00m"]
-    product.do(product.volumes(pool)["lv1"], "delete", typed="lv1")
+    product.do(product.volumes(pool)["lv1"], "delete-now", typed="lv1")
     product.do(pool, "stop")
     product.do(pool, "delete", typed="vg_new")
     assert guest.run("vgs --noheadings -o vg_name").split() == ["vg_thin"]
