@@ -87,6 +87,11 @@ class Look:
         return use.kind == "disk" and not use.readonly and use.host_id == self.volume.pool.host_id
 
 
+def look_of(volume: Volume) -> Look:
+    """The one that a page took for all that it shows, kept with the row as `look`; else a new one."""
+    return getattr(volume, "look", None) or Look(volume)
+
+
 def lock_on(twin: Twin, *, is_write: bool, is_twin: bool = False) -> JobLock:
     place = {"host_id": twin.host_id, "pool_uuid": twin.pool_uuid, "volume_name": twin.name}
     return JobLock(**place, is_write=is_write, is_twin=is_twin)

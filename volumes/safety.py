@@ -15,7 +15,7 @@ from storagemgr.jobs.operations import OperationFailed, Run
 from storagemgr.virt import domains
 from storagemgr.virt.errors import VirtError
 from volumes import files, sync
-from volumes.dependents import DESTROYS, IN_PLACE, Action, Look, lock_on
+from volumes.dependents import DESTROYS, IN_PLACE, Action, Look, lock_on, look_of
 from volumes.identity import hosts_beside, twins_of
 from volumes.models import Volume
 from volumes.operations import base
@@ -30,7 +30,7 @@ def why_not(volume: Volume, action: Action) -> str:
 
     Jobs are not among them: a job that has the volume holds its lock, and asking is refused with its name.
     """
-    return next(_reasons(Look(volume), action), "")
+    return next(_reasons(look_of(volume), action), "")
 
 
 def _reasons(look: Look, action: Action) -> Iterator[str]:

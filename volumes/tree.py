@@ -33,7 +33,8 @@ class Node:
 
 @dataclass
 class Tree:
-    """`top`: the lowest file of the chain; `parent`: the volume just below, where the person sees it. `overlays`: all that would be lost with this volume, seen or not."""
+    """`top`: the lowest file of the chain; `parent`: the volume just below, where the person sees it.
+    `overlays`: all that would be lost with this volume, seen or not."""
 
     top: Node
     parent: Volume | None

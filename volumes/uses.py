@@ -4,10 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from storagemgr.access.scopes import Actor
+from storagemgr.access.scopes import Actor, scope
 from storagemgr.hosts.models import Host
 from volumes.dependents import Look
-from volumes.identity import uses_of
 from volumes.models import DiskUse, Volume
 from volumes.panel import HOW
 
@@ -40,9 +39,9 @@ class Users:
 
 def users_of(user: Actor, look: Look) -> Users:
     volume = look.volume
-    direct, hidden = _seen(user, uses_of(volume, look.twins))
     overlays = DiskUse.objects.filter(volume__in=look.descendants).exclude(kind="backing")
-    indirect, hidden_too = _seen(user, overlays)
+    direct, hidden = _seen(user, look.uses)
+    indirect, hidden_too = _seen(user, overlays.select_related("host", "volume"))
     vms = _grouped(direct, indirect)
     others = [twin.pk for twin in look.twins if twin.pk != volume.pk]
     rows = Volume.objects.visible_to(user).filter(pk__in=others) if others else Volume.objects.none()
@@ -52,14 +51,16 @@ def users_of(user: Actor, look: Look) -> Users:
     )
 
 
-def _seen(user: Actor, uses: Any) -> tuple[list[DiskUse], set[tuple[int, Any]]]:
+def _seen(user: Actor, uses: Iterable[DiskUse]) -> tuple[list[DiskUse], set[tuple[int, Any]]]:
     """The uses that the person sees, and the VMs of the others."""
-    visible = list(
-        uses.visible_to(user).select_related("host", "volume").order_by("domain_name", "target", "pk")
-    )
+    uses = sorted(uses, key=lambda use: (use.domain_name, use.target, use.pk))
+    if not uses or scope(user, "pool.view").everything:
+        return uses, set()
+    rows = DiskUse.objects.visible_to(user).filter(pk__in=[use.pk for use in uses])
+    pks = set(rows.order_by().values_list("pk", flat=True))
+    visible = [use for use in uses if use.pk in pks]
     seen = {(use.host_id, use.domain_uuid) for use in visible}
-    everybody = set(uses.order_by().values_list("host_id", "domain_uuid"))
-    return visible, everybody - seen
+    return visible, {(use.host_id, use.domain_uuid) for use in uses} - seen
 
 
 def _grouped(direct: Iterable[DiskUse], indirect: Iterable[DiskUse]) -> list[VmUse]:

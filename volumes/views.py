@@ -37,7 +37,7 @@ def volume(request: HttpRequest, pk: int) -> HttpResponse:
     rows = Volume.objects.select_related("pool__host", "notes__owner")
     found = visible_or_404(request, rows, pk=pk)
     [row] = rows_of([found])
-    look = Look(found)
+    look = found.look = Look(found)
     tree = tree_of(request.user, look)
     buttons = buttons_of(request.user, found, operations_for(found), "volumes:operate")
     details = details_of(found)

@@ -21,7 +21,7 @@ from storagemgr.jobs.pages import TypedName
 from storagemgr.templatetags.storage import size
 from storagemgr.virt import volume_changes
 from volumes import safety
-from volumes.dependents import Look
+from volumes.dependents import look_of
 from volumes.forms import SizeField
 from volumes.identity import uses_of
 from volumes.models import DiskUse, Volume
@@ -47,7 +47,7 @@ def _why_no_resize(volume: Volume) -> str:
         return f"libvirt cannot resize images of the format {volume.format}; those of raw and qcow2 it can."
     if reason := safety.why_not(volume, "resize"):
         return reason
-    if children := children_words(Look(volume)):
+    if children := children_words(look_of(volume)):
         return f"Other volumes are built on it: {children}. Resize those; they have sizes of their own."
     if len(live_uses(volume)) > 1:
         return "It is more than one disk of running VMs, and each would have to be told of the new size."
