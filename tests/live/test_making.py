@@ -72,7 +72,7 @@ def test_a_volume_is_made_and_copied_by_clicks(browsing, operator, base, images,
     page.get_by_role("link", name="Clone").first.click()
     expect(page.locator("#operation-form")).to_contain_text("Flattens it: what is in base.qcow2")
     page.get_by_label("Name").fill("web01.vmdk")
-    page.get_by_label("Pool").select_option(str(target.uuid))
+    page.get_by_label("Pool", exact=True).select_option(str(target.uuid))
     page.get_by_label("Format").select_option("vmdk")
     page.get_by_role("button", name="Clone").click()
     page.get_by_role("link", name="Open web01.vmdk").click(timeout=30_000)
