@@ -3,6 +3,8 @@
 import base64
 import http.client
 import os
+import shutil
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ def metadata(**values: Any) -> str:
 def ask(method: str, url: str, body: Any = None, **headers: str) -> Answer:
     """Status, headers and text. `body`: bytes, or pieces of them with a Content-Length among the headers."""
     parts = urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc, timeout=60)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=600, blocksize=MIB)
     named = {"Tus-Resumable": "1.0.0"} | {name.replace("_", "-"): value for name, value in headers.items()}
     try:
         connection.request(method, parts.path, body, named)
@@ -79,6 +81,31 @@ def real_data(path: Path, mebibytes: int) -> Path:
         for number in range(mebibytes):
             file.write(number.to_bytes(8, "big") + block[8:])
     return path
+
+
+def upload_seconds(stack: Stack, token: str, pool_id: int, file: Path, name: str) -> float:
+    """Of the bytes alone: the empty volume is there before, as for virsh vol-upload."""
+    size = file.stat().st_size
+    status, headers, text = create(stack, token, size, pool=pool_id, name=name, format="raw")
+    assert status == 201, text
+    began = time.perf_counter()
+    with file.open("rb") as body:
+        assert patch(headers["location"], 0, body, size)[0] == 204
+    return time.perf_counter() - began
+
+
+def download_seconds(url: str, target: Path) -> float:
+    """`url`: of tickets.download_url."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=600)
+    began = time.perf_counter()
+    connection.request("GET", parts.path)
+    answer = connection.getresponse()
+    assert answer.status == 200, answer.read()
+    with target.open("wb") as file:
+        shutil.copyfileobj(answer, file, MIB)
+    connection.close()
+    return time.perf_counter() - began
 
 
 def memory_of(pids: Iterable[int]) -> int:

@@ -15,6 +15,7 @@ from storagemgr.virt.connection import Connection, translate, translated
 from storagemgr.virt.pools import explained
 
 PIECE = 262_120  # what one message of libvirt's carries; it cuts what is longer
+WINDOW = 16 * 1024**2
 # A daemon before 10.1.0 can hang when a client sends several holes; sparse downloads hung split daemons before 8.0.0.
 _TAKES_HOLES = 10_001_000
 _GIVES_HOLES = 8_000_000
@@ -62,10 +63,10 @@ class _Stream:
             with translated():
                 stream.finish()
             self._is_finished = True
-        except BaseException:
-            with suppress(libvirt.libvirtError):
-                stream.abort()
-            raise
+        finally:
+            if not self._is_finished:
+                with suppress(libvirt.libvirtError):
+                    stream.abort()
 
     def abort(self) -> None:
         """Nothing to do for a stream that has ended or whose connection is lost."""
@@ -123,29 +124,43 @@ class Upload(_Stream):
 class Download(_Stream):
     """Iterates over `length` bytes of a volume from `offset` on, in pieces; fewer bytes where the volume ends.
 
-    It finishes by itself at its end. Holes come as zeros, though the host does not send them.
+    It finishes by itself at its end. Holes come as zeros, though the host does not send them. A stream of libvirt's is
+    opened for each WINDOW: its library takes in all that the host sends, however slowly the pieces are wanted.
     """
 
     def _open(self, stream: libvirt.virStream) -> libvirt.virStream:
         gives_holes = self._version >= _GIVES_HOLES
         flags = libvirt.VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM if gives_holes else 0
-        self._volume.download(stream, self.offset, self.length, flags)
+        self._until = self.offset + min(self.length, WINDOW)
+        self._volume.download(stream, self.offset, self._until - self.offset, flags)
         return stream
 
     def __iter__(self) -> Iterator[bytes]:
+        end = self.offset + self.length
+        while True:
+            yield from self._pieces()
+            self.finish()
+            if self.offset < self._until or self.offset >= end:
+                return
+            self.length = end - self.offset
+            with translated():
+                self._stream = self._open(self._volume.connect().newStream(0))
+            self._is_finished = False
+
+    def _pieces(self) -> Iterator[bytes]:
+        """Of this window."""
         while True:
             hole, data = self._receive()
             while hole:
                 part = min(hole, PIECE)
-                yield _ZEROS[:part]
                 hole -= part
                 self.offset += part
+                yield _ZEROS[:part]
             if data:
                 self.offset += len(data)
                 yield data
             elif data is not None:
-                break
-        self.finish()
+                return
 
     def _receive(self) -> tuple[int, bytes | None]:
         """The length of a hole and None, else 0 and data; b"" at the end."""

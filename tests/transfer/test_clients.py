@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from urllib.parse import urlsplit
 
@@ -64,12 +65,8 @@ def test_a_public_client_uploads_and_resumes_and_a_download_gives_it_back(
 
 
 def _fetch_parts(stack, file) -> None:
-    volume = Volume.objects.select_related("pool__host").get(name="by-tus.raw")
-    actor = User.objects.get(username="olga")
-    job = submit(REGISTRY["volume.download"], volume, actor=actor, params={}, key=uuid.uuid4())
-    wait_for(lambda: Job.objects.filter(pk=job.pk, state="transferring").exists(), 30, stack.log("jobs"))
-    transfer = Transfer.objects.get(job=job)
-    url = f"{stack.transfer_url}/transfer/downloads/{transfer.pk}/{signature(transfer)}/by-tus.raw"
+    url = ticket(stack, "by-tus.raw")
+    job = Job.objects.get(operation="volume.download")
     data, half = file.read_bytes(), 13 * MIB + 5
     for first, last in ((half, len(data) - 1), (100, 200)):
         status, _, got = fetch(url, Range=f"bytes={first}-{last}")
@@ -79,6 +76,16 @@ def _fetch_parts(stack, file) -> None:
     assert (status, got == data[:half]) == (206, True)
     assert Job.objects.get(pk=job.pk).state == "succeeded"
     assert ask("HEAD", url)[0] == 410
+
+
+def ticket(stack, name: str) -> str:
+    """Asks for a download; its address."""
+    volume = Volume.objects.select_related("pool__host").get(name=name)
+    actor = User.objects.get(username="olga")
+    job = submit(REGISTRY["volume.download"], volume, actor=actor, params={}, key=uuid.uuid4())
+    wait_for(lambda: Job.objects.filter(pk=job.pk, state="transferring").exists(), 30, stack.log("jobs"))
+    transfer = Transfer.objects.get(job=job)
+    return f"{stack.transfer_url}/transfer/downloads/{transfer.pk}/{signature(transfer)}/{name}"
 
 
 def fetch(url: str, **headers: str):
@@ -115,6 +122,22 @@ def test_half_a_gibibyte_takes_little_memory_and_keeps_its_holes(stack, live_poo
     wait_for(lambda: Job.objects.filter(pk=job.pk, state="succeeded").exists(), 60, stack.log("jobs"))
     assert filecmp.cmp(file, images / "big.raw", shallow=False)
     assert (images / "big.raw").stat().st_blocks * 512 < 260 * MIB
+    _fetch_slowly(stack, process, before)
+
+
+def _fetch_slowly(stack, process: int, before: int) -> None:
+    """libvirt's library would take in the whole volume while the client sleeps."""
+    url = ticket(stack, "big.raw")
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.netloc, timeout=60)
+    connection.request("GET", parts.path)
+    answer = connection.getresponse()
+    answer.read(MIB)
+    time.sleep(3)
+    assert _memory(process) - before < 64 * MIB
+    connection.close()
+    job = Job.objects.get(operation="volume.download")
+    assert job.state == "transferring"
 
 
 def _memory(leader: int) -> int:

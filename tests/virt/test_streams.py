@@ -12,7 +12,7 @@ from storagemgr.virt.errors import VirtError
 from storagemgr.virt.volume_xml import NewVolume
 
 MIB = 1024**2
-SIZE = 24 * MIB
+SIZE = 40 * MIB
 
 
 def make_empty(c: Connection, pool_uuid: str) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Self
 from storagemgr.virt.connection import Connection
 from storagemgr.virt.streams import PIECE, Upload
 
-READ = 128 * 1024  # at a time from the client: so much must come within IDLE_S
+READ = PIECE  # at a time from the client: so much must come within IDLE_S
 WAITING = 8  # pieces that were read and are not written yet
 IDLE_S = 30.0
 DRAIN_S = 3.0
@@ -72,7 +72,7 @@ class Body:
         while piece and not self._is_left.is_set():
             try:
                 piece = self._stream.read(min(READ, self._left))
-            except Exception:  # noqa: BLE001
+            except (OSError, RuntimeError, ValueError):
                 piece = b""
             self._left -= len(piece)
             self._give(piece)
