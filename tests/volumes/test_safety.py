@@ -204,7 +204,7 @@ ELSEWHERE = """<domain type='test'><name>web01</name><memory>1024</memory><os><t
 <disk type='file'><source file='/mnt/kvm2/web.qcow2'/><target dev='vda'/></disk></devices></domain>"""
 
 
-def test_a_vm_that_another_host_got_since_the_page(db, tmp_path, monkeypatch, do):
+def test_what_another_host_got_since_the_page(db, tmp_path, monkeypatch, do, manager):
     def write(name: str, domain: str = "") -> None:
         xml = SHARING.format(host=name, domain=domain, uuid=uuid.uuid5(uuid.NAMESPACE_DNS, name))
         (tmp_path / f"{name}.xml").write_text(xml)
@@ -219,6 +219,17 @@ def test_a_vm_that_another_host_got_since_the_page(db, tmp_path, monkeypatch, do
     job = do("volume.delete", volume)
     assert (job.state, job.error_code) == ("failed", "changed_since")
     assert job.error_text == "Used by a VM on another host. Detach it there first."
+    # A job that is on the same bytes by a pool of which nothing was known when this one was asked for.
+    write("kvm2")
+    waiting = submit(REGISTRY["volume.delete_now"], volume, actor=manager, params={}, key=uuid.uuid4())
+    other = Pool.objects.get(host__name="kvm2")
+    rival = Job.objects.create(operation="volume.wipe", state="running", **at(other))
+    place = {"host_id": other.host_id, "pool_uuid": other.uuid, "volume_name": "web.qcow2"}
+    rival.locks.create(**place, is_write=True)
+    run(waiting.pk)
+    waiting.refresh_from_db()
+    assert (waiting.state, waiting.error_code) == ("failed", "changed_since")
+    assert "Another job has the same data" in waiting.error_text
     close_connections()
 
 
