@@ -17,6 +17,7 @@ from storagemgr.jobs.words import duration
 from storagemgr.listing import is_filtered, ordered, page_of, sort_key
 from storagemgr.virt.wipe_algorithms import Algorithm, algorithm
 from volumes.models import Volume, WipeRecord
+from volumes.promises import FREED
 
 SHOWN = 5
 Q_LIMIT = 200
@@ -28,6 +29,13 @@ SORTS: dict[str, list[str]] = {
     "started": [],
 }
 DEFAULT_SORT = "-started"
+ICONS = {
+    "ok": "check-circle",
+    "warn": "exclamation-triangle",
+    "bad": "exclamation-octagon",
+    "info": "arrow-repeat",
+}
+WORDS = {"ok": "Wiped", "warn": "Freed, not overwritten", "bad": "Not wiped", "info": "Being wiped"}
 
 
 @dataclass(frozen=True)
@@ -47,15 +55,17 @@ class ShownWipe:
 
     @property
     def tone(self) -> str:
+        if self.record.result == FREED:
+            return "warn"
         return "ok" if self.record.is_done else "info" if self.is_running else "bad"
 
     @property
     def icon(self) -> str:
-        return {"ok": "check-circle", "info": "arrow-repeat", "bad": "exclamation-octagon"}[self.tone]
+        return ICONS[self.tone]
 
     @property
     def word(self) -> str:
-        return {"ok": "Wiped", "info": "Being wiped", "bad": "Not wiped"}[self.tone]
+        return WORDS[self.tone]
 
     @property
     def result(self) -> str:

@@ -93,12 +93,13 @@ def test_without_scrub_it_says_what_to_install(wipe, daemon):
     assert "lacks the program scrub" in record.result
 
 
-def test_a_sparse_file_is_filled_first_where_that_was_asked(read, images, ask, manager):
+def test_a_sparse_file_is_filled_first_where_that_was_asked(client, read, images, ask, manager):
     with (images / "sparse").open("wb") as file:
         file.write(SECRET)
         file.truncate(8 * MIB)
     read(images)
     volume = Volume.objects.select_related("pool__host").get(name="sparse")
+    client.force_login(manager)
     assert "fill" in REGISTRY["volume.wipe"].form(target=volume).fields
     assert ask("volume.wipe", volume, manager, **asked(fill=True)).state == "succeeded"
     assert (images / "sparse").read_bytes() == bytes(8 * MIB)
@@ -106,8 +107,11 @@ def test_a_sparse_file_is_filled_first_where_that_was_asked(read, images, ask, m
     volume = Volume.objects.select_related("pool__host").get(name="sparse")
     assert "fill" not in REGISTRY["volume.wipe"].form(target=volume).fields, "it has no holes any more"
     with_holes, without = (record.promises_little[0] for record in _two_records(volume, images, ask, manager))
+    assert [record.is_done for record in WipeRecord.objects.all()] == [False, True], "freed is not wiped"
     assert "copy-on-write" in without
-    assert "freed and not overwritten" in with_holes
+    assert "are not overwritten" in with_holes
+    page = client.get(WipeRecord.objects.first().get_absolute_url()).content.decode()
+    assert "Freed, not overwritten" in page
 
 
 def _two_records(volume, images, ask, manager):

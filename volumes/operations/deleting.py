@@ -125,7 +125,7 @@ DELETE_NOW = register(
     Operation(
         name="volume.delete_now",
         title="Delete at once",
-        button="Delete",
+        button="Delete now",
         sentence="Destroys the volume and its data. Nothing brings them back.",
         right="volume.delete-now",
         danger=Danger.DESTROYS,

@@ -29,7 +29,7 @@ from storagemgr.virt.wipe_algorithms import ALGORITHMS, algorithm
 from volumes import safety
 from volumes.models import Volume, WipeRecord
 from volumes.operations.base import Events, Params, find, read_new, virsh, why_off_in
-from volumes.promises import FILE_TYPES, has_holes, promises_little
+from volumes.promises import FILE_TYPES, FREED, OVERWRITTEN, has_holes, overwrites, promises_little
 
 UNSEEN = "Nobody saw its end, so it cannot be claimed that the volume is wiped."
 
@@ -50,12 +50,12 @@ def _why_no_wipe(volume: Volume) -> str:
 
 class WipeForm(OperationForm):
     algorithm = forms.ChoiceField(label="With", initial="zero")
-    # zero only: the patterns write everywhere anyhow.
     fill = forms.BooleanField(
         label="Take all its space first",
         required=False,
-        help_text="A file with holes is else only cut off and made long again: its blocks are freed and not "
-        "overwritten. It needs that space in the pool, and counts for zeros and raw files alone.",
+        initial=True,
+        help_text="The file has holes: else zeros free its blocks and do not overwrite them. It takes that space from "
+        "the pool; the patterns of scrub do not need it.",
     )
     reason = forms.CharField(label="Why", required=False, max_length=400, help_text="Stands in the record.")
 
@@ -69,6 +69,13 @@ class WipeForm(OperationForm):
         field.help_text = " ".join(_words_of_choice(names, left_out))
         if not _is_fillable(self.target):
             del self.fields["fill"]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        params = {"algorithm": cleaned.get("algorithm"), "fill": cleaned.get("fill")}
+        if _fills(self.target, params) and (reason := _why_not_full(self.target)):
+            self.add_error("fill", reason)
+        return cleaned
 
     def params(self) -> Params:
         cleaned = super().params()
@@ -95,6 +102,13 @@ def _fills(volume: Volume, params: Params) -> bool:
     return bool(params["fill"] and params["algorithm"] == "zero" and _is_fillable(volume))
 
 
+def _why_not_full(volume: Volume) -> str:
+    needed, free = volume.capacity - volume.allocation, volume.pool.available
+    return (
+        f"{size(needed)} more would be taken, {size(free)} is free in {volume.pool}." if needed > free else ""
+    )
+
+
 def _check_wipe(run: Run) -> None:
     safety.read_again(run)
     volume, params = find(run.job), run.job.params
@@ -102,10 +116,8 @@ def _check_wipe(run: Run) -> None:
         return
     if reason := volume.pool.kind.why_no_wipe(params["algorithm"], volume.path):
         raise OperationFailed("changed_since", reason)
-    needed, free = volume.capacity - volume.allocation, volume.pool.available
-    if _fills(volume, params) and needed > free:
-        text = f"{size(needed)} more would be taken first, {size(free)} is free in {volume.pool}."
-        raise OperationFailed("changed_since", text)
+    if _fills(volume, params) and (reason := _why_not_full(volume)):
+        raise OperationFailed("changed_since", reason)
 
 
 def _wipe(run: Run) -> Events:
@@ -137,7 +149,8 @@ def _recorded(run: Run, fills: bool) -> Iterator[None]:
         if code == "scrub_missing":
             raise OperationFailed(code, error.detail) from error
         raise
-    _close(record, "libvirt wrote to the end and reported no error.", is_done=True)
+    is_done = overwrites(run.target, record.algorithm, fills=fills)
+    _close(record, OVERWRITTEN if is_done else FREED, is_done=is_done)
 
 
 def _record_of(run: Run, fills: bool) -> WipeRecord:
