@@ -2,7 +2,7 @@
 
 Each pair is measured in turn, five times, in one run on a private daemon; what counts is the ratio of the medians.
 With BENCH_JSON naming a file, one JSON object a line is written there; `ratio` is ours over theirs and `goal` its
-limit (for the idle tick, which has no other side, seconds of CPU).
+limit (where there is no other side, in seconds: of CPU for the idle tick, else as a person waits).
 """
 
 import http.client
@@ -38,6 +38,7 @@ import django  # noqa: E402
 
 django.setup()
 
+import bench_volumes  # noqa: E402
 from daemon import PrivateDaemon  # noqa: E402
 from django.contrib.auth.models import User  # noqa: E402
 from django.contrib.sessions.backends.db import SessionStore  # noqa: E402
@@ -127,6 +128,14 @@ class Browser:
         response = self.connection.getresponse()
         body = response.read()
         assert response.status == 200, (path, response.status, body[:300])
+
+    def first_byte(self, path: str) -> None:
+        self.connection.close()
+        self.connection.request("GET", path, headers={"Cookie": self.cookie})
+        response = self.connection.getresponse()
+        assert response.status == 200, (path, response.status)
+        assert response.read(1)
+        self.connection.close()
 
     def post(self, path: str, key: str) -> None:
         # The server closes a connection that was idle for long.
@@ -234,7 +243,22 @@ def bench_jobs(browser: Browser, daemon: PrivateDaemon, host: Host, stack: Stack
     record("click to libvirt call", statistics.median(waits), None, 0.15)
 
 
-PARTS = {"pages": bench_pages, "sync": bench_sync, "jobs": bench_jobs}
+def bench_transfers(browser: Browser, daemon: PrivateDaemon, host: Host, stack: Stack) -> None:
+    bench_volumes.bench_transfers(browser, daemon, host, stack, record)
+
+
+def bench_fleet(browser: Browser, daemon: PrivateDaemon, host: Host, stack: Stack) -> None:
+    bench_volumes.bench_fleet(browser, daemon, host, stack, record)
+
+
+# The last one leaves very many rows.
+PARTS = {
+    "pages": bench_pages,
+    "sync": bench_sync,
+    "jobs": bench_jobs,
+    "transfers": bench_transfers,
+    "fleet": bench_fleet,
+}
 
 
 def main() -> None:
