@@ -210,3 +210,19 @@ def test_it_takes_the_name_and_the_right(client, manager, operator, make_volume)
     assert client.post(url, fields | {"algorithm": "trim"}).status_code == 422
     assert client.post(url, fields).status_code == 303
     assert Job.objects.get().params == {"algorithm": "zero", "fill": False, "reason": ""}
+
+
+def test_many_are_wiped_with_one_algorithm(client, manager, make_volume):
+    volumes = [make_volume(f"disk{number}", format="raw") for number in range(2)]
+    client.force_login(manager)
+    fields = {"key": str(uuid.uuid4()), "volume": [volume.pk for volume in volumes], "algorithm": "dod"}
+    url = reverse("volumes:selected", args=["wipe"])
+    assert client.post(url, fields | {"reason": "rack 4 goes"}).status_code == 422, (
+        "the words are to be typed"
+    )
+    typed = {"reason": "rack 4 goes", "typed_name": "wipe 2 volumes"}
+    assert client.post(url, fields | typed).status_code == 303
+    asked_for = {
+        (job.volume_name, job.params["algorithm"], job.params["reason"]) for job in Job.objects.all()
+    }
+    assert asked_for == {(f"disk{number}", "dod", "rack 4 goes") for number in range(2)}
