@@ -21,6 +21,7 @@ from volumes.operations.base import (
     Params,
     check_new,
     lock,
+    locks_of_new,
     made,
     read_made,
     settle_new,
@@ -132,7 +133,7 @@ def _effects(pool: Pool) -> list[str]:
 
 
 def _locks(pool: Pool, params: Params) -> list[JobLock]:
-    locks = [lock(pool, params["name"], is_write=True)]
+    locks = locks_of_new(pool, params["name"])
     if parent := parent_of(pool, params):
         locks.append(lock(parent.pool, parent.name, is_write=False))
     return locks
