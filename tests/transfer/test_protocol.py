@@ -177,6 +177,15 @@ def test_delete_cancels_and_a_worker_takes_the_part_back(tus, transfer):
     assert tus.head(url_of(one)).status_code == 410
 
 
+def test_what_waits_for_its_last_turn_is_not_just_taken_out(tus, transfer):
+    """There is a volume already, and somebody has to delete it."""
+    one = transfer(done=SIZE)
+    Job.objects.update(state="queued", started_at=timezone.now())
+    assert tus.delete(url_of(one)).status_code == 204
+    job = Job.objects.get()
+    assert (job.state, job.cancel_asked_at is None) == ("queued", False)
+
+
 def test_options_and_other_methods(tus, transfer):
     answer = tus.options("/transfer/uploads/")
     assert answer["Tus-Extension"] == "creation,termination,checksum,expiration"
