@@ -26,6 +26,7 @@ from storagemgr.jobs.models import Batch, Job
 from storagemgr.jobs.operations import REGISTRY, by_slug
 from storagemgr.jobs.pages import again_url, for_htmx, many_url, operate, see
 from storagemgr.jobs.runner import ring_next
+from storagemgr.jobs.undoing import undoable
 from storagemgr.jobs.words import ShownJob, blockers_of, shown
 from storagemgr.listing import is_filtered, kept, ordered, page_of, sort_key, take_pinned
 from storagemgr.live import live_page
@@ -136,7 +137,7 @@ def asked(job: Job, user: Actor) -> list[tuple[str, str]]:
     fields = operation.form.base_fields if operation else {}
     found = []
     for name, field in fields.items():
-        if name in job.params and not field.widget.is_hidden:
+        if job.params.get(name, "") != "" and not field.widget.is_hidden:
             value = job.params[name]
             if hasattr(field, "words"):
                 found.append((str(field.label or name), field.words(value, user)))
@@ -257,6 +258,7 @@ def batch(request: HttpRequest, pk: int) -> HttpResponse:
         "counts": dict(Counter(job.get_state_display() for job in jobs)),
         "is_active": any(job.is_active for job in jobs),
         "failed": [row for row in rows if row.job.state == State.FAILED],
+        "undoable": len(undoable(request.user, jobs)),
     }
     context["again_url"] = _again_of_batch(context["batch"], context["failed"])
     return live_page(request, "jobs/batch.html", context)

@@ -52,6 +52,7 @@ TABLE = {
     "volumes:wipe_record": ("viewer", "wipe"),
     "jobs:job": ("viewer", "job"),
     "jobs:batch": ("viewer", "batch"),
+    "jobs:undo_batch": ("viewer", "batch"),  # what may be undone is looked at job by job
     "hosts:host": ("viewer", "host"),
     "jobs:acknowledge": ("viewer", "job"),
     "jobs:cancel": ("operator", "job"),
@@ -81,7 +82,7 @@ ARGUMENTS = {
     "pools:draft_step": {"step": "hosts"},
     "pools:configuration_at": {"version": 1},
 }
-POST_ONLY = {"jobs:acknowledge", "jobs:cancel", "jobs:give_up", "pools:draft_discard"}
+POST_ONLY = {"jobs:acknowledge", "jobs:undo_batch", "jobs:cancel", "jobs:give_up", "pools:draft_discard"}
 
 
 def names(patterns, namespace=""):

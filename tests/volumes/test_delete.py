@@ -150,3 +150,22 @@ def test_a_worker_that_comes_late_says_nothing_of_the_day_before(client, operato
     client.force_login(operator)
     page = client.get(job.get_absolute_url()).content.decode()
     assert "Its turn is next" in page
+
+
+def test_what_was_deleted_together_is_undone_together(client, operator, viewer, make_volume):
+    volumes = [make_volume(f"disk{number}") for number in range(3)]
+    client.force_login(operator)
+    chosen = {"key": str(uuid.uuid4()), "volume": [volume.pk for volume in volumes]}
+    page = client.post(reverse("volumes:selected", args=["delete"]), chosen, follow=True)
+    batch = Job.objects.first().batch
+    assert "3 scheduled." in page.content.decode()
+    assert "Undo all 3 of them" in page.content.decode()
+    undo = reverse("jobs:undo_batch", args=[batch.pk])
+    client.force_login(viewer)
+    assert "Undo" not in client.get(batch.get_absolute_url()).content.decode()
+    client.post(undo)
+    assert batch.jobs.filter(state="scheduled").count() == 3
+    client.force_login(operator)
+    page = client.post(undo, follow=True).content.decode()
+    assert "3 cancelled." in page
+    assert "Undo all" not in page
