@@ -88,6 +88,159 @@ def test_a_bad_value_is_refused_beside_its_field(client, operator, pool, make_vo
     assert not Job.objects.exists()
 
 
+QCOW2, RAW, VMDK = {"format": "qcow2"}, {"format": "raw"}, {"format": "vmdk"}
+BAD_TOGETHER = [
+    (VMDK | {"space": "falloc"}, "space", "vmdk takes its space as it is written"),
+    (RAW | {"space": "metadata"}, "space", "Only qcow2 has tables"),
+    (QCOW2 | {"space": "full"}, "space", "writes zeros in raw volumes only"),
+    (RAW | {"cluster_size": "65536"}, "cluster_size", "Only qcow2"),
+    (QCOW2 | {"cluster_size": "1000"}, "cluster_size", "not one of the available choices"),
+    (QCOW2 | {"cluster_size": "512", "capacity": "200 GiB", "outgrow": "on"}, "cluster_size", "that large"),
+    (RAW | {"compat": "0.10"}, "compat", "Only qcow2"),
+    (QCOW2 | {"compat": "9"}, "compat", "not one of the available choices"),
+    (VMDK | {"lazy_refcounts": "on"}, "lazy_refcounts", "Only qcow2"),
+    (QCOW2 | {"lazy_refcounts": "on", "compat": "0.10"}, "lazy_refcounts", "choose 1.1"),
+    (VMDK | {"nocow": "on"}, "nocow", "Only raw and qcow2"),
+    (VMDK | {"passphrase": "x"}, "passphrase", "Only raw and qcow2"),
+    (RAW | {"passphrase": "x", "space": "falloc"}, "space", "An encrypted volume"),
+    (RAW | {"passphrase": "two\nlines"}, "passphrase", "can be printed"),
+    (RAW | {"passphrase": "x" * 513}, "passphrase", "at most 512"),
+    (RAW | {"mode": "0999"}, "mode", "octal digits"),
+    (RAW | {"mode": "4755"}, "mode", "octal digits"),
+    (RAW | {"owner": "root"}, "owner", "whole number"),
+    (RAW | {"owner": "-1"}, "owner", "greater than or equal to 0"),
+    (RAW | {"group": "4294967295"}, "group", "less than or equal to"),
+    (RAW | {"backing": "default/base.qcow2", "capacity": "20 GiB"}, "backing", "cannot be built on another"),
+    (QCOW2 | {"backing": "default/none"}, "backing", "No volume of this host that you see"),
+    (QCOW2 | {"backing": "/etc/passwd"}, "backing", "No volume of this host that you see"),
+    (QCOW2 | {"backing": "default/stray.qcow2"}, "backing", "not a volume of any pool"),
+    (QCOW2 | {"backing": "default/odd.img"}, "backing", "in the format unknown"),
+    (QCOW2 | {"backing": "default/secret.qcow2"}, "backing", "No volume of this host that you see"),
+    (
+        QCOW2 | {"backing": "default/base.qcow2", "capacity": "20 GiB", "space": "falloc"},
+        "space",
+        "as it is written",
+    ),
+    (
+        QCOW2 | {"backing": "default/base.qcow2", "capacity": "20 GiB", "passphrase": "x"},
+        "passphrase",
+        "not encrypted from here",
+    ),
+    (QCOW2 | {"backing": "default/base.qcow2"}, "capacity", "cannot be smaller"),
+]
+
+
+@pytest.fixture
+def parents(pool, make_volume):
+    make_volume("base.qcow2", pool)
+    make_volume("stray.qcow2", pool, backing_path="/etc/passwd", backing_format="raw")
+    make_volume("odd.img", pool, format="")
+    make_volume("secret.qcow2", pool, encrypted=True)
+
+
+@pytest.mark.parametrize(("more", "field", "message"), BAD_TOGETHER)
+def test_what_does_not_go_together_is_told_beside_one_of_it(
+    client, operator, pool, parents, more, field, message
+):
+    client.force_login(operator)
+    typed = GOOD | more | {"key": str(uuid.uuid4())}
+    response = client.post(reverse("volumes:create", kwargs={"pk": pool.pk}), typed)
+    assert response.status_code == 422
+    assert list(response.context["form"].errors) == [field]
+    page = html.unescape(response.content.decode())
+    assert message in page.split(f'id="id_{field}_error"')[1].split("</div>")[0]
+    # What is wrong is not hidden in a closed part of the page.
+    assert field in ("space", "capacity") or 'id="more" open' in page
+    assert 'value="x"' not in page
+    assert not Job.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("typed", "field", "message"),
+    [
+        ({"allocation": "1 GiB", "space": "falloc"}, "allocation", "Only a sparse volume or a snapshot"),
+        ({"space": "sparse"}, "allocation", "Say how much space"),
+        ({"space": "sparse", "allocation": "1 GiB"}, "allocation", "not less than"),
+        (
+            {"space": "sparse", "allocation": "512 MiB", "passphrase": "x"},
+            "passphrase",
+            "cannot be encrypted",
+        ),
+        (
+            {"space": "falloc", "backing": "vg0/root", "allocation": "1 MiB"},
+            "capacity",
+            "leave the size empty",
+        ),
+        ({"space": "falloc", "capacity": "61 GiB"}, "capacity", "is wanted now"),
+    ],
+)
+def test_a_logical_volume_is_asked_for_what_lvm_knows(
+    operator, make_pool, make_volume, typed, field, message
+):
+    group = make_pool("vg0", type="logical")
+    make_volume("root", group, type="block", format="", path="/dev/vg0/root")
+    form = CreateForm({"name": "lv", "capacity": "1 GiB"} | typed, target=group, user=operator)
+    assert set(form.fields) == {"key", "name", "capacity", "space", "backing", "allocation", "passphrase"}
+    assert message in form.errors[field][0]
+
+
+def test_a_partition_has_the_name_that_it_will_get(operator, make_pool, make_volume):
+    disk = make_pool("disk", type="disk", source="/dev/nvme0n1", target_path="/dev")
+    for name in ("nvme0n1p1", "nvme0n1p3"):
+        make_volume(name, disk, type="block", format="none")
+    form = CreateForm({"name": "mine", "capacity": "1 GiB"}, target=disk, user=operator)
+    assert set(form.fields) == {"key", "name", "capacity"}
+    assert form["name"].initial == "nvme0n1p2"
+    assert form.errors["name"] == ["The kernel numbers the partitions: this one has to be nvme0n1p2."]
+
+
+CLONES = [
+    ({"into": "0" * 8}, "into", "not one of the available choices"),
+    ({"into": "other", "format": "iso"}, "format", "not one of the available choices"),
+    ({"into": "other", "format": "vmdk", "space": "full"}, "space", "space for data only"),
+    ({"into": "other", "format": "vmdk", "passphrase": "x"}, "passphrase", "can be encrypted"),
+    ({"into": "vg0", "format": "qcow2"}, "format", "plain bytes"),
+    ({"into": "vg0", "passphrase": "x"}, "passphrase", "can be encrypted"),
+    ({"into": "vg0", "reflink": "on"}, "reflink", "Only a raw file"),
+    ({"format": "qcow2", "reflink": "on"}, "reflink", "Only a raw file"),
+    ({"into": "other", "name": "taken.img"}, "name", "other already has a volume"),
+    ({"into": "sdb"}, "name", "the next one is sdb1"),
+    ({"into": "full"}, "into", "The copy needs 2"),
+]
+
+
+@pytest.mark.parametrize(("typed", "field", "message"), CLONES)
+def test_a_wrong_copy_is_refused_beside_its_field(
+    client, operator, make_pool, make_volume, typed, field, message
+):
+    source = make_volume("raw.img", make_pool("default"), format="raw")
+    pools = {
+        "other": make_pool("other"),
+        "vg0": make_pool("vg0", type="logical"),
+        "sdb": make_pool("sdb", type="disk", source="/dev/sdb"),
+        "full": make_pool("full", available=1024**3),
+    }
+    make_volume("taken.img", pools["other"])
+    if typed.get("into") in pools:
+        typed = typed | {"into": str(pools[typed["into"]].uuid)}
+    client.force_login(operator)
+    url = reverse("volumes:operate", kwargs={"pk": source.pk, "slug": "clone"})
+    response = client.post(url, {"name": "copy.img", "key": str(uuid.uuid4())} | typed)
+    assert response.status_code == 422
+    assert message in response.context["form"].errors[field][0]
+    page = html.unescape(response.content.decode())
+    assert message in page.split(f'id="id_{field}_error"')[1].split("</div>")[0]
+    assert not Job.objects.exists()
+
+
+def test_the_copy_of_an_encrypted_volume_wants_a_passphrase_and_another_name(client, operator, make_volume):
+    client.force_login(operator)
+    locked = make_volume("locked", encrypted=True)
+    url = reverse("volumes:operate", kwargs={"pk": locked.pk, "slug": "clone"})
+    errors = client.post(url, {"name": "locked", "key": str(uuid.uuid4())}).context["form"].errors
+    assert set(errors) == {"name", "passphrase"}
+
+
 def test_what_needs_more_than_is_free_says_both(client, operator, pool):
     client.force_login(operator)
     typed = GOOD | {"capacity": "61 GiB", "space": "full", "key": str(uuid.uuid4())}

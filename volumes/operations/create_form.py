@@ -29,7 +29,7 @@ SPACES_OF_FILES = [
     ("full", "Take all of it now and write zeros over it (raw; slow)"),
 ]
 ID_LIMIT = 2**32 - 2
-MODE = re.compile(r"0?[0-7]{3}", re.ASCII)
+MODE = re.compile(r"\A0?[0-7]{3}\Z", re.ASCII)
 
 _OF_FILES = ("format", "space", "backing", "cluster_size", "compat", "lazy_refcounts", "nocow")
 _ASKED = {
