@@ -21,7 +21,7 @@ from volumes.usage import Usage
 
 UNVERIFIED = Q(unverified_since__isnull=False)
 MANY = 20_000  # of so many it is not counted unasked how many are in use
-FEW = 5_000  # of so few each is looked at by itself
+FEW = 2_000  # of so few each is looked at by itself
 COUNTED_FOR = 15  # seconds
 _UNKNOWN = "unknown"
 NOBODY = "none"  # the owner of what has none

@@ -11,6 +11,7 @@ from hashlib import blake2b
 from typing import Any, NamedTuple
 
 from django.core.cache import cache
+from django.core.paginator import Page
 from django.db.models import Count, Exists, Max, OuterRef, Q, QuerySet, Sum, prefetch_related_objects
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
@@ -144,15 +145,18 @@ class Review:
 
     @cached_property
     def counted(self) -> Counted:
-        """Remembered until somebody asks for a job, or for a minute; the rows are always read anew."""
-        asked = Job.objects.aggregate(last=Max("pk"), waiting=Count("pk", filter=Q(state__in=Job.HOLDING)))
-        key = repr((scope(self.user, "pool.view"), sorted(asked.items()), sorted(self.unknown)))
-        name = f"volumes.unused.{blake2b(key.encode(), digest_size=16).hexdigest()}"
-        found: Counted | None = cache.get(name)
+        """Remembered until somebody asks for a job, or for a minute."""
+        found: Counted | None = cache.get(self._key)
         if found is None:
             found = Counted(self._count(), self.now)
-            cache.set(name, found, COUNTED_FOR)
+            cache.set(self._key, found, COUNTED_FOR)
         return found
+
+    @cached_property
+    def _key(self) -> str:
+        asked = Job.objects.aggregate(last=Max("pk"), waiting=Count("pk", filter=Q(state__in=Job.HOLDING)))
+        key = repr((scope(self.user, "pool.view"), sorted(asked.items()), sorted(self.unknown)))
+        return f"volumes.unused.{blake2b(key.encode(), digest_size=16).hexdigest()}"
 
     def _count(self) -> dict[str, Found]:
         counts = {f"count_{name}": Count("pk", filter=which) for name, which in self._lists.items()}
@@ -167,6 +171,11 @@ class Review:
             return ordered(self._unneeded(self.usage.is_used).filter(which), sort, SORTS)
 
         return InOrder([(in_order, self.counted.lists[name].count)])
+
+    def page(self, request: HttpRequest, chip: Chip, sort: str) -> Page[Any]:
+        """Its ids are as old as the counts."""
+        rows = _Remembered(self.rows(chip.value, sort), f"{self._key}.{chip.value}.{sort}")
+        return page_of(request, rows, chip.count)
 
     def why(self, row: VolumeRow) -> str:
         volume, notes = row.volume, row.notes
@@ -190,6 +199,22 @@ class Review:
         return found
 
 
+class _Remembered:
+    def __init__(self, rows: InOrder, key: str) -> None:
+        self.rows, self.key = rows, key
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, wanted: slice) -> list[int]:
+        key = f"{self.key}.{wanted.start}.{wanted.stop}"
+        ids: list[int] | None = cache.get(key)
+        if ids is None:
+            ids = self.rows[wanted]
+            cache.set(key, ids, COUNTED_FOR)
+        return ids
+
+
 class Unused(NamedTuple):
     row: VolumeRow
     why: str
@@ -203,7 +228,7 @@ def unused(request: HttpRequest) -> HttpResponse:
     offered = _chips(request, review)
     chosen = next(chip for chip in offered if chip.is_on)
     sort = sort_key(request, SORTS, DEFAULT_SORT)
-    page = page_of(request, review.rows(chosen.value, sort), chosen.count)
+    page = review.page(request, chosen, sort)
     found = Volume.objects.in_bulk(list(page))
     shown = kept([found[pk] for pk in page if pk in found], pinned, review.visible)
     prefetch_related_objects(shown.rows, "pool__host")
