@@ -147,7 +147,7 @@ def test_a_worker_that_dies_before_the_first_byte_holds_nothing_up(
         assert status == 201, text
         url = headers["location"]
     else:
-        url = f"{stack.transfer_url}/transfer/uploads/{job.transfer.pk}/{signature(job.transfer)}/"
+        url = f"{stack.transfer_url}/transfer/uploads/{job.transfer.pk}/{signature(job.transfer)}"
     assert send_rest(url, file)[0] == 204
     job = ended(Transfer.objects.latest("created_at").job_id, stack)
     assert job.state == "succeeded", (job.error_code, job.error_text)
