@@ -40,7 +40,7 @@ class Progress:
 
 
 class OperationFailed(Exception):
-    """An expected failure of our own, not libvirt's: `code` stands in storagemgr/messages.py."""
+    """An expected failure of our own, not libvirt's: `code` stands in storagemgr/messages/."""
 
     def __init__(self, code: str, detail: str = "") -> None:
         super().__init__(code)

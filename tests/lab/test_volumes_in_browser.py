@@ -73,7 +73,9 @@ def test_from_the_upload_to_the_end(product, pools, image, tmp_path):
 
     open_form(product, clone.get_absolute_url(), "wipe")
     expect(page.locator("[name=algorithm] option")).to_have_count(1)
-    expect(page.locator("#operation-form")).to_contain_text("scrub overwrites nothing behind a link to a device")
+    expect(page.locator("#operation-form")).to_contain_text(
+        "scrub overwrites nothing behind a link to a device"
+    )
     job = product.do(clone, "wipe", typed="web01", algorithm="zero", reason="end of life")
     assert guest.run("cmp -n 8388608 /dev/vg_new/web01 /dev/zero && echo zero") == "zero\n"
     page.goto(job.get_absolute_url())
