@@ -13,6 +13,7 @@ from volumes.models import Transfer
 
 State, Direction = Job.State, Transfer.Direction
 DOWNLOAD_KEPT = timedelta(minutes=10)
+EXPIRED = "upload_expired"
 
 
 def sweep(now: datetime) -> None:
@@ -20,7 +21,7 @@ def sweep(now: datetime) -> None:
     kept = timedelta(seconds=settings.TRANSFER_KEPT)
     resting = waiting.filter(job__lease_until__lt=now)
     for transfer in resting.filter(direction=Direction.UP, moved_at__lt=now - kept):
-        reason = f"upload_expired Nothing came for {span(kept)}; {_so_far(transfer)} had come."
+        reason = f"{EXPIRED} Nothing came for {span(kept)}; {_so_far(transfer)} had come."
         if not transfer.verdict:
             Transfer.objects.filter(pk=transfer.pk).update(verdict=reason)
         _run_again(transfer.job)
