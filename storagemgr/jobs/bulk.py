@@ -69,8 +69,9 @@ class NoForm(OperationForm):
 
 
 def offered_to(user: Actor, noun: str) -> list[Operation]:
-    """Those for many rows that the person has the right to, on some pool at least."""
-    return [o for o in operations_for_many(noun) if scope(user, o.right) != Scope()]
+    """Those for many rows that the person has the right to, on some pool at least; what destroys last."""
+    found = [o for o in operations_for_many(noun) if scope(user, o.right) != Scope()]
+    return sorted(found, key=lambda operation: operation.danger is Danger.DESTROYS)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
