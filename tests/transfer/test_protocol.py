@@ -55,8 +55,8 @@ def transfer(pool, operator):
 
 def url_of(transfer):
     kind = "uploads" if transfer.direction == "up" else "downloads"
-    end = "" if transfer.direction == "up" else "a.raw"
-    return f"/transfer/{kind}/{transfer.pk}/{signature(transfer)}/{end}"
+    end = "" if kind == "uploads" else "/a.raw"
+    return f"/transfer/{kind}/{transfer.pk}/{signature(transfer)}{end}"
 
 
 def send(tus, transfer, body=b"x", offset="100", content_type=BYTES, **headers):
