@@ -4,8 +4,8 @@ import pytest
 from django.utils import timezone
 
 from storagemgr.listing import ordered
-from volumes.ordering import SORTS
 from volumes.models import Volume
+from volumes.ordering import SORTS
 
 pytestmark = pytest.mark.django_db
 NOTHING = "No pool, volume or VM that you see fits these filters."
