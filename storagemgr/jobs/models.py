@@ -165,8 +165,8 @@ class Job(models.Model):
 
     @property
     def rate(self) -> int | None:
-        """Bytes per second since the step began, None before there are figures."""
-        began = self.step_at or self.started_at
+        """Bytes per second since the step began, None before there are figures, and where pauses would count."""
+        began = None if self.state == self.State.TRANSFERRING else self.step_at or self.started_at
         if not (self.done_bytes and began and self.progress_at):
             return None
         seconds = (self.progress_at - began).total_seconds()

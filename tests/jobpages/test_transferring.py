@@ -22,7 +22,9 @@ def transferring(make_job):
 
 def test_it_is_work_with_figures_and_no_time_left(transferring):
     row = ShownJob(transferring)
+    transferring.progress_at = timezone.now()
     assert (row.is_working, row.percent, row.left) == (True, 25, "")
+    assert (transferring.rate, transferring.seconds_left) == (None, None)
     assert ("Receive web.iso", "now", "25\N{NO-BREAK SPACE}%") in row.steps
 
 

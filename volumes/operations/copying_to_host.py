@@ -219,6 +219,7 @@ COPY_TO_HOST = register(
     Operation(
         name="volume.copy_to_host",
         title="Copy to another host",
+        button="Copy",
         sentence="Makes the same volume in a pool of another host.",
         icon="hdd-network",
         right="volume.data-read",

@@ -144,6 +144,7 @@ IMPORT = register(
     Operation(
         name="volume.import",
         title="Import from a URL",
+        button="Import",
         sentence="Makes a volume from a file on a web server.",
         icon="link-45deg",
         right="volume.data-write",
