@@ -107,12 +107,17 @@ def test_what_the_table_says_is_so(kind, pools, lab, lab2, c, host):
     done = bench.do(*VERBS[:-1])
     pool = pool_row(pools[kind])
     volume = sync.read_one(c, pool, bench.name)
-    for verb in set(VERBS) - {"upload", "download"}:
+    for verb in VERBS:
         operation = REGISTRY[f"volume.{verb}"]
         why_off = operation.why_off(pool if operation.target is Pool else volume)
         if verb == "clone" and "download" in done:
             # At least into a pool of another type, as a test below does.
             assert (why_off, can_receive(pool, volume)) == ("", "clone" in done)
+        elif verb == "upload" and kind == "disk":
+            assert "fill it with virsh vol-upload" in why_off
+        elif verb == "upload":
+            # Into a volume that is made for it.
+            assert why_off == (TYPES[kind].why_not("volume.create") or TYPES[kind].why_not("volume.upload"))
         else:
             assert why_off == TYPES[kind].why_not(f"volume.{verb}"), verb
     done += bench.do(VERBS[-1])
