@@ -73,6 +73,12 @@ def check(connection: Connection, volume: Volume, requester: User | None) -> Non
             raise OperationFailed("changed_since", reason)
 
 
+def check_writing(connection: Connection, volume: Volume) -> None:
+    """Before QEMU opens an image to change it: it would write into a data file that the header names, too."""
+    if volume.type == "file" and (flaws := look_at(connection, volume, volume.format).flaws):
+        raise OperationFailed("changed_since", f"{volume} is not safe to open. {flaws[0]}")
+
+
 def _may_see(person: User, volume: Volume) -> bool:
     """In one of the pools in which the file is, if it is in several."""
     rows = rows_at(volume, volume.path) or [volume]

@@ -78,6 +78,21 @@ def test_a_volume_that_changed_meanwhile_is_not_shrunk(read, images, ask):
     assert (images / "raw").stat().st_size == 8 * MIB
 
 
+@pytest.mark.parametrize(("size", "shrink"), [(4 * MIB, True), (16 * MIB, False)])
+def test_a_file_that_the_image_names_is_not_resized_with_it(read, images, ask, tmp_path, size, shrink):
+    """Who runs a VM can write such a header into its disk."""
+    victim = tmp_path / "victim"
+    qemu_img("create", "-f", "qcow2", "-o", f"data_file={victim}", images / "evil", "8M")
+    victim.write_bytes(b"host" * (2 * MIB))
+    read(images)
+    volume = Volume.objects.get(name="evil")
+    assert volume.format == "qcow2"
+    job = ask("volume.resize", volume, capacity=size, allocate=False, shrink=shrink)
+    assert (job.state, job.error_code) == ("failed", "changed_since")
+    assert "data is in another file" in job.error_text
+    assert victim.read_bytes() == b"host" * (2 * MIB)
+
+
 def test_shrinking_asks_twice(post, make_volume):
     volume = make_volume("disk.qcow2", capacity=8 * GIB, allocation=GIB)
     page = post(volume, capacity="4 GiB")

@@ -20,7 +20,7 @@ from storagemgr.jobs.operations import (
 from storagemgr.jobs.pages import TypedName
 from storagemgr.templatetags.storage import size
 from storagemgr.virt import volume_changes
-from volumes import safety
+from volumes import chain, safety
 from volumes.dependents import look_of
 from volumes.forms import SizeField
 from volumes.identity import uses_of
@@ -153,6 +153,8 @@ def _check_resize(run: Run) -> None:
         raise OperationFailed("changed_since", f"It has {size(volume.capacity)} by now, which is more.")
     if reason := why_not_to(volume, params["capacity"], allocate=params["allocate"]):
         raise OperationFailed("changed_since", reason)
+    if not live_uses(volume):
+        chain.check_writing(run.open(), volume)
 
 
 def _resize(run: Run) -> Events:
