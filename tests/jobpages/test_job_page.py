@@ -131,7 +131,7 @@ def test_a_cancelled_job(as_operator, make_job):
 
 
 def test_what_was_asked_is_in_the_words_of_the_form(as_operator, make_job):
-    params = {"name": "data", "format": "qcow2", "capacity": 20 * GIB, "space": "full"}
+    params = {"name": "data", "format": "qcow2", "capacity": 20 * GIB, "space": "falloc"}
     said = words(page_of(as_operator, make_job(operation="volume.create", params=params)))
     assert "Name data Format qcow2 Size 20 GiB Space Take all of it now" in said
 

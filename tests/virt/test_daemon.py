@@ -9,7 +9,7 @@ import pytest
 from daemon import PrivateDaemon
 from stack import wait_for
 
-from storagemgr.virt import pools, volumes
+from storagemgr.virt import pools, volume_copies, volumes
 from storagemgr.virt.connection import connect
 from storagemgr.virt.errors import VirtError
 
@@ -47,7 +47,7 @@ def test_two_daemons_and_the_machine_know_nothing_of_each_other(
 def test_a_crash_leaves_the_copying_program_and_stop_ends_it(
     tmp_path_factory, new_pool, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(volumes, "_POLL_S", 0.02)
+    monkeypatch.setattr(volume_copies, "_POLL_S", 0.02)
     daemon = PrivateDaemon(tmp_path_factory.mktemp("stopped"))
     daemon.start()
     with connect(daemon.uri) as c, connect(daemon.uri) as watch:
@@ -55,7 +55,8 @@ def test_a_crash_leaves_the_copying_program_and_stop_ends_it(
         raw = pool.write("raw", 256)
         subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, pool.path / "image"], check=True)
         pools.refresh(c, pool.uuid)
-        steps = volumes.clone(c, watch, pool.uuid, "image", "copy")
+        new = volumes.NewVolume(name="copy", format="qcow2")
+        steps = volume_copies.copy(c, watch, pool.uuid, "image", pool.uuid, new)
         next(steps)
         [qemu_img] = wait_for(daemon.children, 10)
         os.kill(qemu_img, signal.SIGSTOP)

@@ -57,7 +57,7 @@ class CreateForm(NewVolumeForm):
 
     format = forms.ChoiceField(label="Format")
     capacity = SizeField(label="Size", required=False, help_text="What the VM sees, for example 20 GiB.")
-    space = forms.ChoiceField(label="Space")
+    space = forms.ChoiceField(label="Space", choices=SPACES_OF_FILES)
     # Asked for only when it matters.
     outgrow = forms.BooleanField(label="Make it all the same", required=False)
     backing = backing.BackingField(label="Built on", required=False)
