@@ -2,6 +2,13 @@
 
 import pytest
 
+from storagemgr.jobs.operations import REGISTRY
+from storagemgr.virt import volume_changes, volume_copies, volumes
+from storagemgr.virt.connection import connect
+from storagemgr.virt.errors import VirtError
+from storagemgr.virt.streams import Download, Upload
+from storagemgr.virt.volumes import NewVolume
+
 MIB = 1024**2
 
 
@@ -36,13 +43,36 @@ def test_ceph(product):
     product.do(pool, "refresh")
     [image] = product.volumes(pool).values()
     assert (image.name, image.capacity) == ("web01", 32 * MIB)
+    volumes_are_as_the_table_says(two, pool)
+    assert any("rbd snap purge" in effect for effect in REGISTRY["volume.clone"].effects(image))
     product.do(image, "delete-now", typed="web01")
+    one.run(f"rbd snap unprotect {ceph.pool}/two@$(rbd snap ls {ceph.pool}/two | awk 'END {{print $2}}')")
+    one.run(f"rbd snap purge {ceph.pool}/two; rbd rm {ceph.pool}/two")
     assert one.run(f"rbd ls {ceph.pool}") == ""
     product.do(pool, "stop")
     assert "only forget the pool" in product.why_off(pool, "delete")
     product.do(pool, "undefine")
     assert "ceph" not in secrets(product, two)
     assert ceph.key not in product.everything_kept()
+
+
+def volumes_are_as_the_table_says(guest, pool):
+    """Also that a clone leaves a protected snapshot on its source, which libvirt cannot delete from then on."""
+    uuid = str(pool.uuid)
+    with connect(guest.socket_uri) as c:
+        volumes.create(c, uuid, NewVolume(name="two", format="raw", capacity=8 * MIB))
+        for stream in (Upload, Download):
+            with pytest.raises(VirtError, match="no_support"):
+                stream(c, uuid, "two", 0, MIB)
+        volume_changes.resize(c, uuid, "two", 16 * MIB)
+        assert volumes.read_volume(c, uuid, "two").capacity == 16 * MIB
+        for algorithm in pool.kind.wipes:
+            volume_changes.wipe(c, uuid, "two", algorithm)
+        for _ in volume_copies.copy(c, c, uuid, "two", uuid, NewVolume(name="clone")):
+            pass
+        volumes.delete(c, uuid, "clone")
+        with pytest.raises(VirtError):
+            volumes.delete(c, uuid, "two")
 
 
 def test_gluster(product):

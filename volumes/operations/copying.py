@@ -128,6 +128,11 @@ def _clone_effects(volume: Volume) -> list[str]:
             f"Flattens it: what is in {some([parent.name for parent in parents])} is copied into the one new volume, "
             "which needs none of them and takes more space than this one."
         )
+    if volume.pool.type == "rbd":
+        effects.append(
+            f"Ceph clones from a protected snapshot, which stays on {volume.name}: libvirt cannot delete that one "
+            "afterwards, before rbd snap unprotect and rbd snap purge."
+        )
     running = sorted(set(uses_of(volume).filter(running=True).values_list("domain_name", flat=True)))
     if running:
         effects.append(
