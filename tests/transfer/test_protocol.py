@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.test import Client
 from django.utils import timezone
+from django.utils.module_loading import import_string
 from transfer_tools import metadata
 
 from storagemgr.access import tokens
@@ -197,6 +198,7 @@ def test_options_and_other_methods(tus, transfer):
 @pytest.mark.parametrize(
     ("origin", "is_ours"),
     [
+        ("http://[::1", False),
         ("http://testserver", True),
         ("http://testserver:8000", True),
         ("http://localhost:8000", True),
@@ -300,3 +302,13 @@ def test_a_download_is_a_file_and_nothing_a_browser_runs(tus, transfer):
     other = {"Range": "bytes=0-9", "If-Range": '"another"'}
     assert tus.head(url_of(one), headers=other).status_code == 200
     assert tus.head(url_of(one), headers=other | {"If-Range": answer["ETag"]}).status_code == 206
+
+
+def test_its_log_tells_no_ticket(tus, transfer, caplog):
+    logging_ = transfer_settings.LOGGING
+    for name in logging_["handlers"]["console"]["filters"]:
+        caplog.handler.addFilter(import_string(logging_["filters"][name]["()"])())
+    one = transfer()
+    assert send(tus, one, offset="99").status_code == 409
+    assert f"/transfer/uploads/{one.pk}/..." in caplog.text
+    assert signature(one) not in caplog.text

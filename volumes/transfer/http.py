@@ -82,7 +82,10 @@ class Middleware:
 def own_origin(request: HttpRequest) -> str:
     """The Origin of the request if it is one of our pages, "" otherwise."""
     origin = request.headers.get("Origin", "")
-    parts = urlsplit(origin)
+    try:
+        parts = urlsplit(origin)
+    except ValueError:
+        return ""
     if (
         parts.scheme not in ("http", "https")
         or not parts.hostname
