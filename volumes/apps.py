@@ -7,6 +7,8 @@ OPERATIONS = (
     "creating",
     "copying",
     "copying_to_host",
+    "downloading",
+    "uploading",
     "importing",
     "resizing",
     "wiping",
