@@ -45,7 +45,7 @@ class Address:
         if parts.username is not None or parts.password is not None:
             raise ValueError("Leave out the user and the password: the URL is kept in the job's record.")
         host = host_address(parts.hostname)
-        if ".." in _decoded(parts.path).split("/"):
+        if any(_leads_up(part) for part in _decoded(parts.path).split("/")):
             raise ValueError("Write the path without “..”.")
         rest = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         return cls(parts.scheme, host, port or PORTS[parts.scheme], parts.path or "/", rest)
@@ -79,6 +79,11 @@ def _decoded(path: str) -> str:
     while (decoded := unquote(path)) != path:
         path = decoded
     return path.replace("\\", "/")
+
+
+def _leads_up(part: str) -> bool:
+    """Some servers leave out what follows a ";" and what cannot be printed."""
+    return "".join(filter(str.isprintable, part.partition(";")[0])).strip() == ".."
 
 
 @dataclass(frozen=True)
