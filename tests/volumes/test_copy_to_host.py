@@ -21,7 +21,7 @@ from storagemgr.jobs.operations import REGISTRY, Run
 from storagemgr.jobs.runner import run
 from storagemgr.jobs.submit import submit
 from storagemgr.virt.connection import connect
-from volumes.models import DiskUse, Volume
+from volumes.models import DiskUse, Volume, VolumeNotes
 from volumes.operations.copying_to_host import CopyToHostForm
 from volumes.transfer import arrival
 
@@ -276,3 +276,16 @@ def test_the_job_names_the_other_pool_to_those_who_see_it(
         client.force_login(user)
         page = client.get(job.get_absolute_url()).content.decode()
         assert ("secret-pool" in page) is is_named
+
+
+def test_the_name_of_a_protected_volume_that_is_away_is_kept(
+    client, operator, make_host, make_pool, make_volume
+):
+    volume, pool = make_volume("web01.raw", format="raw"), make_pool("far", make_host("kvm2"))
+    kept = {"protected_because": "base of all", "protected_at": timezone.now()}
+    VolumeNotes.objects.create(host=pool.host, pool_uuid=pool.uuid, volume_name="kept", **kept)
+    client.force_login(operator)
+    asked = {"key": str(uuid.uuid4()), "name": "kept", "pool": pool.pk}
+    page = client.post(reverse("volumes:operate", args=[volume.pk, "copy-to-host"]), asked)
+    assert page.status_code == 422
+    assert "A volume of this name is protected: base of all" in page.content.decode()

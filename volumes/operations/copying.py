@@ -124,8 +124,11 @@ def _place(volume: Volume, pool: Pool, name: str) -> str:
 def _clone_effects(volume: Volume) -> list[str]:
     effects = ["Copies the data on the host; the source cannot be changed or deleted until it ends."]
     if parents := chain.chain_of(volume)[1:]:
+        # Who sees this pool may not see the others.
+        named = [parent.name if parent.pool_id == volume.pool_id else "" for parent in parents]
+        below = some(named) if all(named) else "the volumes below it"
         effects.append(
-            f"Flattens it: what is in {some([parent.name for parent in parents])} is copied into the one new volume, "
+            f"Flattens it: what is in {below} is copied into the one new volume, "
             "which needs none of them and takes more space than this one."
         )
     if volume.pool.type == "rbd":

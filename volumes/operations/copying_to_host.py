@@ -18,7 +18,7 @@ from storagemgr.virt.connection import Connection
 from storagemgr.virt.filling import Filling
 from storagemgr.virt.streams import Download
 from volumes import chain, images
-from volumes.forms import NameField
+from volumes.forms import NameField, why_name_is_kept
 from volumes.identity import uses_of
 from volumes.models import Volume
 from volumes.operations.base import Events, Params, check, find, lock, locks_of_new, some, virsh, why_off_in
@@ -86,6 +86,8 @@ class CopyToHostForm(OperationForm):
         pool = self.pools.get(cleaned.get("pool", ""))
         if pool and Volume.objects.filter(pool=pool, name=cleaned.get("name")).exists():
             self.add_error("name", f"{pool} already has a volume of this name.")
+        elif pool and (reason := why_name_is_kept(pool, cleaned.get("name", ""))):
+            self.add_error("name", reason)
         return cleaned
 
     def params(self) -> Params:
@@ -136,6 +138,8 @@ def _check(run: Run) -> None:
         raise OperationFailed("not_permitted_any_more")
     if not can_receive(pool):
         raise OperationFailed("changed_since", f"{pool} cannot take it any more.")
+    if reason := why_name_is_kept(pool, run.job.params["name"]):
+        raise OperationFailed("changed_since", reason)
     if not pool.kind.volume_formats and volume.format not in PLAIN:
         raise OperationFailed(
             "changed_since", f"{volume} is {volume.format} now, and {pool} holds plain bytes."
