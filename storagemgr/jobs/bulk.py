@@ -32,6 +32,7 @@ from storagemgr.jobs.pages import KEY_LOST, TypedName, asks_for, heading, see, w
 from storagemgr.jobs.submit import Held, KeyUsed, submit
 from storagemgr.listing import ID_LIMIT
 
+HELD_UNSEEN = "A job in a pool that you do not see has the same data."
 LIMIT = 200  # all in one transaction: 500 held SQLite for 5 s, longer than a lease likes
 
 
@@ -125,7 +126,7 @@ def _ids(values: Iterable[str]) -> list[int]:
 
 def _choices(request: HttpRequest, operation: Operation, targets: Sequence[Any]) -> list[Chosen]:
     chosen = [_choice(request, operation, target) for target in targets]
-    held = _held(operation, [one.target for one in chosen if not one.off])
+    held = _held(request.user, operation, [one.target for one in chosen if not one.off])
     return [one if one.off else replace(one, off=held.get(one.target.pk, "")) for one in chosen]
 
 
@@ -136,7 +137,7 @@ def _choice(request: HttpRequest, operation: Operation, target: Any) -> Chosen:
     return Chosen(target, why_off(operation, target))
 
 
-def _held(operation: Operation, targets: Sequence[Any]) -> dict[int, str]:
+def _held(user: Actor, operation: Operation, targets: Sequence[Any]) -> dict[int, str]:
     """The jobs that have what this operation needs, by the id of the row, in one query for all."""
     needed = {target.pk: operation.locks(target, {}) for target in targets}
     names = {lock.volume_name for locks in needed.values() for lock in locks}
@@ -147,12 +148,18 @@ def _held(operation: Operation, targets: Sequence[Any]) -> dict[int, str]:
     for lock in rows.select_related("job").order_by("job_id"):
         held[lock.host_id, lock.pool_uuid, lock.volume_name].append(lock)
     found = {}
+    seen = scope(user, "pool.view")
     for pk, locks in needed.items():
         for lock in locks:
             for other in held[lock.host_id, lock.pool_uuid, lock.volume_name]:
                 if lock.is_write or other.is_write:
-                    found[pk] = f"A job has it: {other.job.title}, asked by {other.job.requester_name}."
+                    is_seen = seen.covers(other.job.host_id, other.job.pool_uuid)
+                    found[pk] = _held_words(other.job) if is_seen else HELD_UNSEEN
     return found
+
+
+def _held_words(job: Job) -> str:
+    return f"A job has it: {job.title}, asked by {job.requester_name}."
 
 
 def _audit_refusals(request: HttpRequest, operation: Operation, chosen: Sequence[Chosen]) -> None:

@@ -122,7 +122,9 @@ def _answer(request: HttpRequest, operation: Operation, target: Any, cancel_url:
             address=audit.address_of(request),
         )
     except Held as held:
-        return _page(request, page | {"held": ShownJob(held.job), "held_message": message("held")}, 409)
+        is_seen = Job.objects.visible_to(request.user).filter(pk=held.job.pk).exists()
+        said = {"held": ShownJob(held.job), "held_message": message("held"), "is_held_seen": is_seen}
+        return _page(request, page | said, 409)
     except KeyUsed:
         form.data = form.data.copy()
         del form.data["key"]

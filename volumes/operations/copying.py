@@ -118,7 +118,8 @@ def _clone(run: Run) -> Events:
 
 
 def _place(volume: Volume, pool: Pool, name: str) -> str:
-    return name if pool.pk == volume.pool_id else f"{name} in {pool.name}"
+    # By no name: who sees the source's jobs may not see the other pool.
+    return name if pool.pk == volume.pool_id else f"{name} in another pool"
 
 
 def _clone_effects(volume: Volume) -> list[str]:

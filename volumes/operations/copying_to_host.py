@@ -157,7 +157,7 @@ def _copy(run: Run) -> Events:
     source, target = run.open(), open_in_time(pool.host)
     run.connections.append(target)
     needed, length = needed_in(pool, volume), length_of(volume)
-    arrival.refuse_taken(target, pool, name)
+    arrival.take_name(target, pool, name)
     arrival.refuse_too_big(target, pool, needed)
     yield Step(f"{arrival.MAKE}{name} in {pool} on {pool.host}")
     arrival.make_empty(target, pool, name, length)

@@ -9,14 +9,23 @@ from django.utils import timezone
 from pools.operations import find as find_pool
 from pools.operations import once_it_answers
 from storagemgr.jobs.models import Job
-from storagemgr.jobs.operations import Danger, Finding, Operation, Run, Step, register
+from storagemgr.jobs.operations import (
+    Danger,
+    Finding,
+    Operation,
+    OperationFailed,
+    OperationForm,
+    Run,
+    Step,
+    register,
+)
 from storagemgr.jobs.words import duration
 from storagemgr.templatetags.storage import moment_long
 from storagemgr.virt import volumes as virt_volumes
 from storagemgr.virt.errors import VirtError
 from volumes import safety
 from volumes.models import Volume, VolumeNotes
-from volumes.operations.base import Events, find, read_new, virsh, why_off_in
+from volumes.operations.base import Events, Params, find, read_new, virsh, why_off_in
 
 
 def delay() -> timedelta:
@@ -29,6 +38,26 @@ def scheduled_deletion(volume: Volume) -> Job | None:
     scheduled = Job.objects.filter(state=Job.State.SCHEDULED, operation=DELETE.name)
     here = scheduled.filter(host_id=volume.pool.host_id, pool_uuid=volume.pool.uuid, volume_name=volume.name)
     return here.first()
+
+
+class DeleteForm(OperationForm):
+    """Asks for nothing, and keeps which volume was meant: a day later another one may have its name."""
+
+    def params(self) -> Params:
+        return super().params() | {"meant": _marks_of(self.target)}
+
+
+def _marks_of(volume: Volume) -> list[Any]:
+    return [volume.key, volume.type, volume.format, volume.capacity, volume.backing_path]
+
+
+def _check_delete(run: Run) -> None:
+    safety.read_again(run)
+    volume, meant = find(run.job), run.job.params.get("meant")
+    if volume is not None and meant and meant != _marks_of(volume):
+        raise OperationFailed(
+            "changed_since", f"{volume} is another volume, or another image, than was meant."
+        )
 
 
 def _why_no_delete(volume: Volume) -> str:
@@ -94,7 +123,8 @@ _SHARED: dict[str, Any] = {
     "icon": "trash3",
     "target": Volume,
     "find": find,
-    "check": safety.read_again,
+    "check": _check_delete,
+    "form": DeleteForm,
     "is_quick": True,
     "is_for_many": True,
     "run": _delete,

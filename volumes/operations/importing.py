@@ -97,7 +97,7 @@ def _check(run: Run) -> None:
 
 def _import(run: Run) -> Events:
     pool, params, connection = run.target, run.job.params, run.open()
-    arrival.refuse_taken(connection, pool, params["name"])
+    arrival.take_name(connection, pool, params["name"])
     yield Step(f"{arrival.ASK}{Address.parse(params['url']).place}")
     with opened(params["url"]) as source:
         if source.size > settings.UPLOAD_LIMIT:

@@ -162,7 +162,7 @@ def _upload(run: Run) -> Events:
 
 def _make(run: Run, transfer: Transfer) -> Events:
     pool, name, connection = run.target, run.job.params["name"], run.open()
-    arrival.refuse_taken(connection, pool, name)
+    arrival.take_name(connection, pool, name)
     arrival.refuse_too_big(connection, pool, transfer.size)
     yield Step(arrival.MAKE + name)
     # Before it is there: whatever happens, a part of an image is never taken for a whole one.

@@ -22,6 +22,7 @@ from storagemgr.virt.errors import VirtError
 from storagemgr.virt.streams import Download
 from storagemgr.virt.volumes import NewVolume
 from volumes import images, sync
+from volumes.forms import notes_of, why_name_is_kept
 from volumes.models import Volume
 
 Pieces = Iterable[bytes]
@@ -38,14 +39,17 @@ def make_empty(connection: Connection, pool: Pool, name: str, size: int) -> None
     virt_volumes.create(connection, str(pool.uuid), new)
 
 
-def refuse_taken(connection: Connection, pool: Pool, name: str) -> None:
-    """Before the first step of a job: what is there afterwards, the job has made."""
+def take_name(connection: Connection, pool: Pool, name: str) -> None:
+    """Before the first step of a job: what is there afterwards, the job has made. Nobody inherits older notes."""
+    if reason := why_name_is_kept(pool, name):
+        raise OperationFailed("changed_since", reason)
     try:
         virt_volumes.read_volume(connection, str(pool.uuid), name)
     except VirtError as error:
-        if error.code == "no_volume":
-            return
-        raise
+        if error.code != "no_volume":
+            raise
+        notes_of(pool, name).delete()
+        return
     raise VirtError("volume_exists", name)
 
 

@@ -100,9 +100,9 @@ def _submit(request: HttpRequest, pool: Pool, values: dict[str, str]) -> Job:
             address=audit.address_of(request),
         )
     except Held as held:
-        raise Refused(
-            409, f"{message('held').title} {held.job.title}, by {held.job.requester_name}."
-        ) from held
+        is_seen = Job.objects.visible_to(request.user).filter(pk=held.job.pk).exists()
+        which = f" {held.job.title}, by {held.job.requester_name}." if is_seen else ""
+        raise Refused(409, f"{message('held').title}{which}") from held
 
 
 def _wait_until_made(transfer: Transfer) -> None:
