@@ -36,7 +36,7 @@ class State(NamedTuple):
 STATES = (
     State("", "All", False),
     State("used", "In use", False),
-    State("unused", "Nothing uses it", False),
+    State("unused", "No VM uses it", False),
     State("unverified", "Unverified", True),
     State("protected", "Protected", True),
     State("expired", "Expired", True),

@@ -16,8 +16,8 @@ from volumes.models import Volume, VolumeNotes
 # libvirt itself takes nearly anything (newlines, a leading dash); programs that read the name later do not.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]*", re.ASCII)
 NAME_LIMIT = 128
-UNITS = {"b": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
-SIZE = re.compile(r"([0-9]{1,20}(?:[.][0-9]{1,12})?)\s*(b|bytes|[kmgtp](?:ib|b)?)", re.IGNORECASE | re.ASCII)
+UNITS = {"b": 0, "k": 1, "m": 2, "g": 3, "t": 4, "p": 5, "e": 6}
+SIZE = re.compile(r"([0-9]{1,20}(?:[.][0-9]{1,12})?)\s*(b|bytes|[kmgtpe](?:ib|b)?)", re.IGNORECASE | re.ASCII)
 SIZE_LIMIT = 2**63 - 1
 SECTOR = 512
 PASSPHRASE_LIMIT = 512

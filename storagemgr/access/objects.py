@@ -35,6 +35,7 @@ def require(
     host_id: int,
     pool_uuid: uuid.UUID | None,
     object_text: str,
+    volume_name: str = "",
 ) -> None:
     if may(request.user, right, host_id, pool_uuid):
         return
@@ -46,6 +47,7 @@ def require(
         object_text=object_text,
         host_id=host_id,
         pool_uuid=pool_uuid,
+        volume_name=volume_name,
         address=audit.address_of(request),
     )
     raise PermissionDenied(who_may(request.user, right, host_id, pool_uuid))

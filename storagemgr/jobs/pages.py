@@ -82,6 +82,7 @@ def require_right(request: HttpRequest, operation: Operation, target: Any) -> No
         host_id=place.host_id,
         pool_uuid=place.pool_uuid,
         object_text=heading(operation, target),
+        volume_name=target.name if hasattr(target, "pool") and target._meta.model_name == "volume" else "",
     )
 
 

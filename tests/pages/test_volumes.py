@@ -75,7 +75,7 @@ def test_chips_count_what_they_would_show(see, viewer, mixed):
     assert [(chip.title, chip.count) for chip in chips] == [
         ("All", 2),
         ("In use", 1),
-        ("Nothing uses it", 1),
+        ("No VM uses it", 1),
         ("Unverified", 1),
     ]
     for chip in chips:

@@ -21,7 +21,8 @@ def url(slug="stop"):
 
 
 def text(response):
-    return " ".join(re.sub(r"<[^>]*>", " ", response.content.decode()).replace("\xa0", " ").split())
+    words = " ".join(re.sub(r"<[^>]*>", " ", response.content.decode()).replace("\xa0", " ").split())
+    return re.sub(r"\d\d:\d\d:\d\d", "TIME", words)
 
 
 def posted(pools, **fields):

@@ -44,7 +44,7 @@ BAD_NAMES = [
     ("taken.img", "already has a volume"),
 ]
 BAD_SIZES = [
-    ("", "required"),
+    ("", "Write the size"),
     ("0 GiB", "more than nothing"),
     ("0", "Add the unit"),
     ("20", "Add the unit"),

@@ -198,7 +198,7 @@ def test_what_is_not_known_is_not_called_unused(see, viewer, export, old, fields
     Host.objects.filter(name="hv-two").update(**fields)
     found, answer = see(viewer)
     assert found == []
-    assert "Nothing is unused." in text(answer)
+    assert "Nothing is unused for an hour or more." in text(answer)
     found, answer = see(viewer, "?state=unknown&sort=name")
     assert found == ["disk", "elsewhere"]
     assert words in text(answer)

@@ -168,7 +168,7 @@ class CreateForm(NewVolumeForm):
     def _check_size(self, cleaned: dict[str, Any]) -> None:
         is_told = cleaned.get("format") == "dir" or cleaned.get("backing")
         if not is_told and not cleaned.get("capacity") and "capacity" not in self.errors:
-            self.add_error("capacity", "This field is required.")
+            self.add_error("capacity", "Write the size, for example 20 GiB.")
 
     def _check_space(self, format: str, cleaned: dict[str, Any]) -> None:
         space, capacity, free = cleaned.get("space", ""), cleaned.get("capacity"), self.target.available
