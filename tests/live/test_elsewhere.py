@@ -80,11 +80,12 @@ def test_a_copy_to_another_host(browsing, operator, images, pool, other_pool, tm
     page.goto(volume_row("web01.img").get_absolute_url())
     page.locator("#act-copy-to-host").get_by_role("link").click()
     page.get_by_label("Pool", exact=True).select_option(str(target.pk))
+    page.get_by_label("Name", exact=True).fill("web02.img")
     page.locator("#ask").click()
     ended(page, "web01.img")
-    page.get_by_role("link", name="Open web01.img").click(timeout=20_000)
+    page.get_by_role("link", name="Open web02.img").click(timeout=20_000)
     expect(page.locator("main")).to_contain_text("kvm2")
-    assert same_bytes(images / "web01.img", tmp_path / "theirs" / "web01.img")
+    assert same_bytes(images / "web01.img", tmp_path / "theirs" / "web02.img")
     assert not breaches(page)
 
 
