@@ -78,7 +78,8 @@ def _uses(numbers: dict[int, int]) -> Iterator[DiskUse]:
     columns = ("pk", "name", "path", "pool__host_id", "pool__type", "backing_path")
     bases = Volume.objects.filter(name__endswith="0000.img")
     ids = {(host, path): pk for host, path, pk in bases.values_list("pool__host_id", "path", "pk")}
-    for pk, name, path, host_id, type_, backing in Volume.objects.values_list(*columns).order_by("pk"):
+    rows = Volume.objects.filter(pool__host_id__in=numbers)
+    for pk, name, path, host_id, type_, backing in rows.values_list(*columns).order_by("pk"):
         number = int(name[-8:-4])
         if number % 2 or (type_ == "netfs" and number // 2 % len(numbers) != numbers[host_id]):
             continue
