@@ -4,6 +4,7 @@ libvirtd keeps the file of a stream open until it is finished or aborted, or the
 as context managers. Nothing in libvirt protects a volume while a stream writes it.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
@@ -23,7 +24,7 @@ _AT_A_HOLE = -3
 _ZEROS = bytes(PIECE)
 
 
-class _Stream:
+class _Stream(ABC):
     def __init__(self, c: Connection, pool_uuid: str, name: str, offset: int, length: int) -> None:
         self.offset = offset
         self.length = length
@@ -37,8 +38,9 @@ class _Stream:
         except libvirt.libvirtError as error:
             raise explained(translate(error), pool, needs_active=True, else_code="volume_busy") from error
 
+    @abstractmethod
     def _open(self, stream: libvirt.virStream) -> libvirt.virStream:
-        raise NotImplementedError
+        """`stream`, now that of the volume, from `offset` on for `length` bytes."""
 
     @property
     def _raw(self) -> libvirt.virStream:
