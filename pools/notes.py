@@ -1,6 +1,7 @@
 """What people know of a pool or a volume: owner, note, ticket, dates, and whether it is protected.
 
-The forms, and what is written. The operations are declared in pools/noting.py and volumes/operations/keeping.py.
+The forms, what is written, and the operations that pools and volumes have alike; pools/noting.py and
+volumes/operations/keeping.py declare them.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +16,17 @@ from django.utils import timezone
 from pools.models import Notes
 from storagemgr.access.objects import may
 from storagemgr.jobs.models import Job
-from storagemgr.jobs.operations import Finding, OperationForm, Progress, Run, Step, place_of
+from storagemgr.jobs.operations import (
+    Danger,
+    Finding,
+    Operation,
+    OperationForm,
+    Progress,
+    Run,
+    Step,
+    place_of,
+    register,
+)
 from storagemgr.templatetags.storage import NBSP, moment, printable, printable_lines
 
 NOTE_LIMIT = 4000
@@ -164,7 +175,65 @@ class NotesForm(OwnerForm):
                 self.initial.setdefault(name, getattr(notes, name))
 
 
-def protect(save: Save) -> Callable[[Run], Events]:
+def declare_notes(noun: str, save: Save, label: Callable[[str], Any], shared: dict[str, Any]) -> None:
+    register(
+        Operation(
+            name=f"{noun}.note",
+            title="Notes",
+            sentence="Owner, ticket, note, and until when it is needed.",
+            icon="journal-text",
+            right="pool.note",
+            form=NotesForm,
+            run=writing(save),
+            effects=lambda target: [f"It stands on the page of the {noun}. Nothing changes on the host."],
+            label=label("Notes on"),
+            **shared,
+        )
+    )
+
+
+def declare_protect(
+    noun: str, save: Save, label: Callable[[str], Any], shared: dict[str, Any], *, sentence: str, effect: str
+) -> None:
+    register(
+        Operation(
+            name=f"{noun}.protect",
+            title="Protect",
+            sentence=sentence,
+            icon="shield-check",
+            right="pool.note",
+            form=ProtectForm,
+            is_for_many=True,
+            run=_protecting(save),
+            effects=lambda target: [effect],
+            label=label("Protect"),
+            **shared,
+        )
+    )
+
+
+def declare_unprotect(
+    noun: str, save: Save, label: Callable[[str], Any], shared: dict[str, Any], *, sentence: str, effect: str
+) -> None:
+    register(
+        Operation(
+            name=f"{noun}.unprotect",
+            title="Take the protection away",
+            button="Unprotect",
+            sentence=sentence,
+            icon="shield-check",
+            right="pool.unprotect",
+            danger=Danger.ASKS,
+            applies=was_protected,
+            run=_unprotecting(save),
+            effects=lambda target: [effect],
+            label=label("Unprotect"),
+            **shared,
+        )
+    )
+
+
+def _protecting(save: Save) -> Callable[[Run], Events]:
     def run(run: Run) -> Events:
         params = run.job.params
         yield Step("Protect it")
@@ -176,7 +245,7 @@ def protect(save: Save) -> Callable[[Run], Events]:
     return run
 
 
-def unprotect(save: Save) -> Callable[[Run], Events]:
+def _unprotecting(save: Save) -> Callable[[Run], Events]:
     def run(run: Run) -> Events:
         yield Step("Take the protection away")
         nothing = {"protected_because": "", "protected_by": "", "protected_until": None, "protected_at": None}
@@ -185,7 +254,7 @@ def unprotect(save: Save) -> Callable[[Run], Events]:
     return run
 
 
-def write(save: Save) -> Callable[[Run], Events]:
+def writing(save: Save) -> Callable[[Run], Events]:
     def run(run: Run) -> Events:
         yield Step("Write it down")
         values = dict(run.job.params)

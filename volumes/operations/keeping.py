@@ -3,15 +3,13 @@
 from typing import Any
 
 from pools.notes import (
-    NotesForm,
     OwnerForm,
-    ProtectForm,
     ReasonForm,
-    protect,
+    declare_notes,
+    declare_protect,
+    declare_unprotect,
     settle,
-    unprotect,
-    was_protected,
-    write,
+    writing,
 )
 from storagemgr.jobs.operations import Danger, Operation, Run, Step, register
 from volumes.models import Volume, VolumeNotes
@@ -56,20 +54,7 @@ _SHARED: dict[str, Any] = {
     "virsh": lambda volume, params: "",
 }
 
-NOTE = register(
-    Operation(
-        name="volume.note",
-        title="Notes",
-        sentence="Owner, ticket, note, and until when it is needed.",
-        icon="journal-text",
-        right="pool.note",
-        form=NotesForm,
-        run=write(save),
-        effects=lambda volume: ["It stands on the page of the volume. Nothing changes on the host."],
-        label=_label("Notes on"),
-        **_SHARED,
-    )
-)
+declare_notes("volume", save, _label, _SHARED)
 
 OWN = register(
     Operation(
@@ -81,47 +66,29 @@ OWN = register(
         right="pool.note",
         form=OwnerForm,
         is_for_many=True,
-        run=write(save),
+        run=writing(save),
         effects=lambda volume: ["The team that owns it stands on its page and in the lists."],
         label=_label("Owner of"),
         **_SHARED,
     )
 )
 
-PROTECT = register(
-    Operation(
-        name="volume.protect",
-        title="Protect",
-        sentence="Nobody deletes, wipes or shrinks it.",
-        icon="shield-check",
-        right="pool.note",
-        form=ProtectForm,
-        is_for_many=True,
-        run=protect(save),
-        effects=lambda volume: [
-            "Here nobody can delete, wipe, shrink or overwrite it, nor delete the storage of its pool. Who uses "
-            "virsh can."
-        ],
-        label=_label("Protect"),
-        **_SHARED,
-    )
+declare_protect(
+    "volume",
+    save,
+    _label,
+    _SHARED,
+    sentence="Nobody deletes, wipes or shrinks it.",
+    effect="Here nobody can delete, wipe, shrink or overwrite it, nor delete the storage of its pool. Who uses "
+    "virsh can.",
 )
-
-UNPROTECT = register(
-    Operation(
-        name="volume.unprotect",
-        title="Take the protection away",
-        button="Unprotect",
-        sentence="It can be deleted, wiped and made smaller again.",
-        icon="shield-check",
-        right="pool.unprotect",
-        danger=Danger.ASKS,
-        applies=was_protected,
-        run=unprotect(save),
-        effects=lambda volume: ["From then on it can be deleted, wiped and made smaller."],
-        label=_label("Unprotect"),
-        **_SHARED,
-    )
+declare_unprotect(
+    "volume",
+    save,
+    _label,
+    _SHARED,
+    sentence="It can be deleted, wiped and made smaller again.",
+    effect="From then on it can be deleted, wiped and made smaller.",
 )
 
 KEEP = register(
