@@ -12,6 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection
+from ports import free_port
 
 from storagemgr.management.commands import start
 
@@ -24,12 +25,6 @@ def wait_for(condition: Callable[[], Any], seconds: float, what: str = "") -> An
             return value
         time.sleep(0.05)
     raise AssertionError(f"not within {seconds} s: {what or condition}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Stack:

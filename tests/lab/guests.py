@@ -22,7 +22,8 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from lab.keys import Authority, make_ssh_key
-from lab.network import Network, free_port
+from lab.network import Network
+from ports import free_port
 
 BLANK_DISKS = ("/dev/ubdb", "/dev/ubdc", "/dev/ubdd")
 DISK_SIZE = 512 * 1024**2

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,12 +10,6 @@ from pathlib import Path
 
 HOST_ADDRESS = "10.99.0.1"
 NAMESPACES = Path("/run/netns")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Network:

@@ -19,7 +19,7 @@ from lab.guests import Guest
 from lab.host_faults import another_key, fine_grained_access, shown, stopped
 from lab.keys import Authority
 from lab.labs import Lab
-from lab.network import free_port
+from ports import free_port
 from stack import wait_for
 from sync_tools import close_connections, read_host
 

@@ -16,7 +16,8 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError
 from django.test import override_settings
-from stack import free_port, wait_for
+from ports import free_port
+from stack import wait_for
 
 from storagemgr.management.commands import start as command
 
