@@ -97,6 +97,23 @@ class Pool(models.Model):
         return min(100, self.allocation * 100 // self.capacity) if self.capacity else 0
 
 
+class UsageSample(models.Model):
+    """How full a pool was. Sizes in bytes, as in Pool. Samples get rarer with age (pools.samples)."""
+
+    pool = models.ForeignKey(Pool, on_delete=models.CASCADE, related_name="samples")
+    at = models.DateTimeField()
+    capacity = models.BigIntegerField()
+    allocation = models.BigIntegerField()
+    promised = models.BigIntegerField()
+
+    class Meta:
+        ordering = ["at"]
+        constraints = [models.UniqueConstraint(fields=["pool", "at"], name="one_sample_at_a_time")]
+
+    def __str__(self) -> str:
+        return f"{self.pool} at {self.at:%Y-%m-%d %H:%M}"
+
+
 class Notes(models.Model):
     """What people know of a pool or a volume and libvirt does not. By host, UUID and name and not by the row, which
     goes when a mount is missing for a moment.

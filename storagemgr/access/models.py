@@ -1,27 +1,49 @@
-from typing import Any
+from typing import Any, Self
 
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 
-from storagemgr.access import rights
 
-ROLE_CHOICES = [(name, name.capitalize()) for name in rights.ROLES]
+class Role(models.Model):
+    """A role that an administrator made of rights, or what was said of a built-in one, whose rights are the code's."""
+
+    name = models.SlugField(max_length=32, unique=True)
+    title = models.CharField(max_length=64)
+    rights = models.JSONField(default=list)
+    needs_mfa = models.BooleanField(default=False)
+
+    class Meta:
+        ordering = ["title"]
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class GrantQuerySet(models.QuerySet[Any]):
+    def in_force(self) -> Self:
+        return self.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
 
 
 class Grant(models.Model):
     """A role for a person or a team on everything, on one host, or on one pool.
 
-    By the pool's UUID, so that a pool made anew under an old name inherits nobody.
+    By the pool's UUID, so that a pool made anew under an old name inherits nobody. `role` is a name of access.roles;
+    a grant of a role that is gone gives nothing.
     """
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.CASCADE)
     group = models.ForeignKey(Group, null=True, blank=True, on_delete=models.CASCADE)
-    role = models.CharField(max_length=32, choices=ROLE_CHOICES)
+    role = models.CharField(max_length=32)
     host = models.ForeignKey("hosts.Host", null=True, blank=True, on_delete=models.CASCADE)
     pool_uuid = models.UUIDField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    made_by = models.CharField(max_length=150, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = GrantQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -33,7 +55,7 @@ class Grant(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_role_display()} for {self.holder} on {self.where}"
+        return f"{self.role.capitalize()} for {self.holder} on {self.where}"
 
     @property
     def holder(self) -> str:
@@ -44,6 +66,47 @@ class Grant(models.Model):
         if self.pool_uuid:
             return f"pool {self.pool_uuid}"
         return str(self.host) if self.host_id else "everything"
+
+
+class Team(models.Model):
+    """What is known of a team beside its name and its members, which the group has."""
+
+    group = models.OneToOneField(Group, primary_key=True, on_delete=models.CASCADE, related_name="team")
+    note = models.TextField(blank=True)
+    # The group at the identity provider whose people are members at each sign-in; "" when members are chosen here.
+    outside_name = models.CharField(max_length=200, blank=True, db_index=True)
+
+    def __str__(self) -> str:
+        return str(self.group)
+
+
+class Preferences(models.Model):
+    """How a person wants pages to look. "" is the default: the server's time zone, GiB, as the system's theme."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, primary_key=True, on_delete=models.CASCADE, related_name="preferences"
+    )
+    time_zone = models.CharField(max_length=64, blank=True)
+    units = models.CharField(max_length=8, blank=True)
+    density = models.CharField(max_length=16, blank=True)
+    theme = models.CharField(max_length=16, blank=True)
+
+    class Meta:
+        verbose_name_plural = "preferences"
+
+    def __str__(self) -> str:
+        return f"preferences of {self.user}"
+
+
+class FailedSignIn(models.Model):
+    """A wrong password for a name, from an address. Old rows go; those that are left make the throttle."""
+
+    name = models.CharField(max_length=150, db_index=True)
+    address = models.GenericIPAddressField(null=True, db_index=True)
+    at = models.DateTimeField(auto_now_add=True, db_index=True)
+
+    def __str__(self) -> str:
+        return f"{self.name} from {self.address} at {self.at:%Y-%m-%d %H:%M:%S}"
 
 
 class Token(models.Model):
@@ -85,9 +148,13 @@ class AuditEvent(models.Model):
     job_id = models.BigIntegerField(null=True, db_index=True)
     address = models.GenericIPAddressField(null=True)
     details = models.JSONField(default=dict)
+    # Its place in the chain and its seal, given a moment after it was written; None and "" until then.
+    number = models.BigIntegerField(null=True, unique=True)
+    seal = models.CharField(max_length=64, blank=True)
 
     class Meta:
         ordering = ["-id"]
+        indexes = [models.Index(fields=["host_id", "pool_uuid", "volume_name", "-id"])]
 
     def __str__(self) -> str:
         return (

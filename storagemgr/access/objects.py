@@ -13,7 +13,7 @@ from django.http import Http404, HttpRequest
 
 from storagemgr.access import audit, rights
 from storagemgr.access.models import Grant
-from storagemgr.access.scopes import Actor, ScopedQuerySet, scope
+from storagemgr.access.scopes import Actor, ScopedQuerySet, scope, with_rights
 
 
 def visible_or_404(request: HttpRequest, rows: ScopedQuerySet, **lookup: Any) -> Any:
@@ -55,10 +55,7 @@ def require(
 
 def who_may(user: Actor, right: str, host_id: int, pool_uuid: uuid.UUID | None) -> str:
     """Why this person may not, and who could: "You are Viewer here. Operators can: team Web, olga."."""
-    here = Q(host_id=host_id, pool_uuid=None) | Q(host_id=None, pool_uuid=None)
-    if pool_uuid:
-        here |= Q(pool_uuid=pool_uuid, host_id=host_id) | Q(pool_uuid=pool_uuid, host_id=None)
-    able = Grant.objects.filter(here, role__in=rights.roles_with(right)).select_related("user", "group")
+    able = [grant for grant in grants_at(host_id, pool_uuid) if right in grant.rights]
     holders = sorted({grant.holder for grant in able})
     role = role_at(user, host_id, pool_uuid)
     mine = f"You are {role.capitalize()} here." if role else "You may not do this here."
@@ -68,6 +65,14 @@ def who_may(user: Actor, right: str, host_id: int, pool_uuid: uuid.UUID | None) 
     return (
         f"{mine} {needed} or more can: {', '.join(holders[:5])}{' and others' if len(holders) > 5 else ''}."
     )
+
+
+def grants_at(host_id: int, pool_uuid: uuid.UUID | None) -> list[Any]:
+    """Those in force that say something about a pool, or with None about a host, each with its `rights`."""
+    here = Q(host_id=host_id, pool_uuid=None) | Q(host_id=None, pool_uuid=None)
+    if pool_uuid:
+        here |= Q(pool_uuid=pool_uuid, host_id=host_id) | Q(pool_uuid=pool_uuid, host_id=None)
+    return with_rights(Grant.objects.in_force().filter(here).select_related("user", "group"))
 
 
 def role_at(user: Actor, host_id: int, pool_uuid: uuid.UUID | None) -> str:

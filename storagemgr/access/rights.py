@@ -18,7 +18,11 @@ POOL_RIGHTS = {
     "pool.note": "write notes, owners and dates on the pool and its volumes, and protect them",
     "pool.unprotect": "take protection away",
 }
-OTHER_RIGHTS = {"host.manage": "add and change hosts", "access.manage": "grant roles and read the audit"}
+OTHER_RIGHTS = {
+    "host.manage": "add and change hosts",
+    "access.manage": "make people and teams, and grant roles",
+    "audit.read": "read the audit",
+}
 RIGHTS = POOL_RIGHTS | OTHER_RIGHTS
 
 _OPERATOR = {
@@ -42,5 +46,5 @@ ROLES: dict[str, frozenset[str]] = {
 
 
 def roles_with(right: str) -> list[str]:
-    """The names of the roles that hold `right`, least powerful first."""
+    """The names of the built-in roles that hold `right`, least powerful first."""
     return [name for name, rights in ROLES.items() if right in rights]

@@ -1,5 +1,6 @@
 """Where a person holds a right. Every list and every object of a page is reached through this file."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Self
 from uuid import UUID
@@ -9,6 +10,8 @@ from django.db import models
 from django.db.models import Q
 
 from storagemgr.access import rights
+from storagemgr.access.models import Grant
+from storagemgr.access.roles import all_roles
 
 Actor = User | AnonymousUser
 
@@ -39,13 +42,17 @@ class Scope:
 
 
 def scope(user: Actor, right: str) -> Scope:
-    """Reads the person's grants once per request: they are kept on the user object."""
+    """Reads the person's grants once per request: they are kept on the user object.
+
+    `user.previewed`, a set of rights, is the most that a person sees who looks at the pages as another role does.
+    """
     if not user.is_authenticated or not user.is_active:
+        return Scope()
+    if right not in getattr(user, "previewed", rights.RIGHTS):
         return Scope()
     if user.is_superuser:
         return Scope(everything=True)
-    roles = rights.roles_with(right)
-    grants = [grant for grant in grants_of(user) if grant.role in roles]
+    grants = [grant for grant in grants_of(user) if right in grant.rights]
     return Scope(
         everything=any(g.host_id is None and g.pool_uuid is None for g in grants),
         hosts=frozenset(g.host_id for g in grants if g.host_id is not None and g.pool_uuid is None),
@@ -54,12 +61,21 @@ def scope(user: Actor, right: str) -> Scope:
 
 
 def grants_of(user: User) -> list[Any]:
-    from storagemgr.access.models import Grant
-
+    """Those in force, each with the `rights` of its role."""
     if not hasattr(user, "_grants"):
         groups = user.groups.values("id")
-        user._grants = list(Grant.objects.filter(Q(user=user) | Q(group__in=groups)))
+        held = Grant.objects.in_force().filter(Q(user=user) | Q(group__in=groups))
+        user._grants = with_rights(held)
     return user._grants
+
+
+def with_rights(grants: Iterable[Grant]) -> list[Any]:
+    found: list[Any] = list(grants)
+    is_built_in = all(grant.role in rights.ROLES for grant in found)
+    held = rights.ROLES if is_built_in else {name: role.rights for name, role in all_roles().items()}
+    for grant in found:
+        grant.rights = held.get(grant.role, frozenset())
+    return found
 
 
 class ScopedQuerySet(models.QuerySet[Any]):

@@ -1,5 +1,6 @@
 from django.db import models
 from django.urls import reverse
+from django.utils import timezone
 
 from storagemgr.access.scopes import ScopedQuerySet
 from storagemgr.virt.addresses import PORTS, local_uri, remote_uri
@@ -10,6 +11,10 @@ OLDEST_LIBVIRT = (7, 7)
 
 class HostQuerySet(ScopedQuerySet):
     host_field = "id"
+
+
+class ChangeQuerySet(ScopedQuerySet):
+    pool_field = "pool_uuid"
 
 
 class Host(models.Model):
@@ -124,3 +129,27 @@ class Host(models.Model):
     @property
     def answers(self) -> bool:
         return self.state == self.State.UP
+
+
+class Change(models.Model):
+    """Something that happened to a host, a pool or a volume and that no job of ours did.
+
+    `kind`: "came", "went", "grew", "state"...; `text` is for people: "grew from 20 GiB to 40 GiB". `pool_uuid` None:
+    the host's own; `volume_name` "": the pool's own.
+    """
+
+    host = models.ForeignKey(Host, on_delete=models.CASCADE, related_name="+")
+    pool_uuid = models.UUIDField(null=True)
+    volume_name = models.CharField(max_length=255, blank=True)
+    kind = models.CharField(max_length=32)
+    text = models.CharField(max_length=600)
+    at = models.DateTimeField(default=timezone.now)
+
+    objects = ChangeQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["host", "pool_uuid", "volume_name", "-id"])]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M} {self.text}"

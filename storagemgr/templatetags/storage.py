@@ -15,7 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from storagemgr import theme
-from storagemgr.access import rights
+from storagemgr.access.roles import title_of
 from storagemgr.access.scopes import Actor, grants_of
 
 register = template.Library()
@@ -275,26 +275,27 @@ def by_lock(buttons: Sequence[Any]) -> list[LockedGroup]:
     ]
 
 
-class Role(NamedTuple):
-    name: str
+class HeldRole(NamedTuple):
+    title: str
     sentence: str
 
 
-def role_of(user: Actor) -> Role:
+def role_of(user: Actor) -> HeldRole:
     """The most powerful role a person holds anywhere, and where."""
     if getattr(user, "is_superuser", False):
-        return Role("Administrator", "You are Administrator of everything.")
-    held = sorted(grants_of(user), key=lambda grant: list(rights.ROLES).index(grant.role))
+        return HeldRole("Administrator", "You are Administrator of everything.")
+    held = sorted(grants_of(user), key=lambda grant: len(grant.rights))
     if not held:
-        return Role("no role", "Nobody has given you a role yet; ask an administrator.")
+        return HeldRole("no role", "Nobody has given you a role yet; ask an administrator.")
     best = held[-1].role
+    title = title_of(best)
     grants = [grant for grant in held if grant.role == best]
     if any(grant.host_id is None and grant.pool_uuid is None for grant in grants):
-        return Role(best.capitalize(), f"You are {best.capitalize()} of everything.")
+        return HeldRole(title, f"You are {title} of everything.")
     hosts = len({grant.host_id for grant in grants if grant.pool_uuid is None})
     pools = len({grant.pool_uuid for grant in grants if grant.pool_uuid is not None})
     where = " and ".join(count(n, noun) for n, noun in ((hosts, "host"), (pools, "pool")) if n)
-    return Role(best.capitalize(), f"You are {best.capitalize()} on {where}.")
+    return HeldRole(title, f"You are {title} on {where}.")
 
 
 @register.inclusion_tag("_account_menu.html", takes_context=True)

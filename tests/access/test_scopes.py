@@ -1,13 +1,15 @@
 import re
 import uuid
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.core.management.base import CommandError
+from django.utils import timezone
 
 from pools.models import Pool
-from storagemgr.access.models import AuditEvent, Grant
+from storagemgr.access.models import AuditEvent, Grant, Role
 from storagemgr.access.objects import may, role_at, who_may
 from storagemgr.access.rights import RIGHTS, ROLES
 from storagemgr.hosts.models import Host
@@ -122,3 +124,28 @@ def test_a_name_that_cannot_be_is_refused(db):
     with pytest.raises(CommandError):
         call_command("grant", "viewer", user="a b/c", invite=True)
     assert not User.objects.exists()
+
+
+def test_a_role_of_ones_own_gives_the_rights_it_names(make_user, pool):
+    Role.objects.create(name="night-shift", title="Night shift", rights=["pool.view", "pool.start", "gone"])
+    nina = make_user("nina", "night-shift")
+    assert may(nina, "pool.start", pool.host_id, pool.uuid)
+    assert not may(nina, "pool.stop", pool.host_id, pool.uuid)
+    Role.objects.all().delete()
+    assert not may(User.objects.get(pk=nina.pk), "pool.view", pool.host_id, pool.uuid)
+
+
+def test_a_grant_ends_when_it_expires(make_user, pool):
+    now = timezone.now()
+    for name, expires_at in (("past", now - timedelta(seconds=1)), ("ahead", now + timedelta(hours=1))):
+        user = make_user(name)
+        Grant.objects.create(user=user, role="operator", expires_at=expires_at)
+        assert may(user, "pool.start", pool.host_id, pool.uuid) == (name == "ahead")
+    assert "ahead" in who_may(make_user("otto"), "pool.start", pool.host_id, pool.uuid)
+    assert "past" not in who_may(make_user("olaf"), "pool.start", pool.host_id, pool.uuid)
+
+
+def test_who_previews_a_role_holds_no_more_than_it(administrator, pool):
+    administrator.previewed = ROLES["viewer"]
+    assert may(administrator, "pool.view", pool.host_id, pool.uuid)
+    assert not may(administrator, "pool.start", pool.host_id, pool.uuid)

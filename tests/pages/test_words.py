@@ -93,7 +93,7 @@ def test_counts(number, text):
 
 @pytest.mark.django_db
 def test_the_role_of_a_person(make_user, host, pool):
-    assert storage.role_of(make_user("otto")).name == "no role"
+    assert storage.role_of(make_user("otto")).title == "no role"
     assert storage.role_of(make_user("vera", "viewer")).sentence == "You are Viewer of everything."
     olga = make_user("olga", "operator", host=host)
     assert storage.role_of(olga).sentence.replace(NBSP, " ") == "You are Operator on 1 host."
