@@ -1,31 +1,24 @@
-"""Another size for a volume: what is told before libvirt is asked, and what it does."""
+"""Another size for a volume: what is told before libvirt is asked, and what it does.
+
+For the disk of a running VM see test_running_vm.
+"""
 
 import json
 import os
-import shutil
 import subprocess
 import uuid
 from pathlib import Path
 
 import pytest
-from daemon import PrivateDaemon
 from django.urls import reverse
 from image_tools import qemu_img
-from sync_tools import Virsh, close_connections, define_and_start, host_of, pool_row, read_host
 
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import REGISTRY
-from storagemgr.virt.connection import connect
 from volumes.models import DiskUse, Volume
 
 pytestmark = pytest.mark.django_db
 MIB, GIB = 1024**2, 1024**3
-EMULATOR = os.environ.get("TEST_EMULATOR") or shutil.which("qemu-system-x86_64")
-DOMAIN = """<domain type='qemu'><name>live</name><memory unit='MiB'>16</memory>
-<os><type arch='x86_64' machine='pc'>hvm</type></os><devices><emulator>{emulator}</emulator>
-<disk type='file'><driver name='qemu' type='raw'/><source file='{disk}'/><target dev='vda' bus='virtio'/></disk>
-<controller type='usb' model='none'/><memballoon model='none'/></devices></domain>"""
-AS_ROOT = 'user = "root"\ngroup = "root"\nstdio_handler = "file"\nsecurity_driver = "none"\nnamespaces = []\n'
 
 
 def virtual_size(path: Path) -> int:
@@ -154,30 +147,3 @@ def test_a_volume_of_a_stopped_vm_grows_and_does_not_shrink(post, make_volume):
     assert why_off(volume) == ""
     assert "Used by web01" in post(volume, capacity="8 GiB").content.decode()
     assert post(volume, capacity="12 GiB").status_code == 303
-
-
-@pytest.mark.skipif(not EMULATOR, reason="no qemu-system-x86_64 here; TEST_EMULATOR can name one")
-def test_the_disk_of_a_running_vm_grows_while_it_runs(db, tmp_path, ask):
-    conf = tmp_path / "libvirt/root/etc/libvirt"
-    conf.mkdir(parents=True)
-    (conf / "qemu.conf").write_text(AS_ROOT)
-    with PrivateDaemon(tmp_path / "libvirt") as daemon:
-        with connect(daemon.uri) as connection:
-            uuid_ = define_and_start(connection, tmp_path / "images", "disk.img")
-        (tmp_path / "live.xml").write_text(
-            DOMAIN.format(emulator=EMULATOR, disk=tmp_path / "images/disk.img")
-        )
-        virsh = Virsh(daemon.uri)
-        virsh("create", "--paused", tmp_path / "live.xml")
-        read_host(host_of(daemon))
-        volume = Volume.objects.select_related("pool__host").get(pool=pool_row(uuid_))
-        assert why_off(volume) == ""
-        job = ask("volume.resize", volume, capacity=8 * MIB, allocate=False, shrink=False)
-        assert (job.state, job.error_text) == ("succeeded", "")
-        assert virsh("domblkinfo", "live", "vda").split()[1] == str(8 * MIB)
-        assert virtual_size(tmp_path / "images/disk.img") == 8 * MIB
-        assert Volume.objects.get().capacity == 8 * MIB
-        job = ask("volume.resize", volume, capacity=4 * MIB, allocate=False, shrink=True)
-        assert job.error_code == "changed_since"
-        assert "Used by live" in job.error_text
-        close_connections()
