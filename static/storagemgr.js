@@ -130,6 +130,7 @@
     closeMenus(event.target);
     const retry = event.target.closest("[data-retry]");
     if (retry) pollNow();
+    if (event.target.closest("[data-print]")) print();
     const copy = event.target.closest("[data-copy]");
     if (copy) {
       const copying = navigator.clipboard?.writeText(one(copy.dataset.copy).textContent) ?? Promise.reject();

@@ -55,7 +55,7 @@ class ShownWipe:
 
     @property
     def tone(self) -> str:
-        if self.record.result == FREED:
+        if self.record.result.startswith(FREED):
             return "warn"
         return "ok" if self.record.is_done else "info" if self.is_running else "bad"
 

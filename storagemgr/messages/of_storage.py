@@ -154,6 +154,11 @@ OF_STORAGE = {
         "Wipe it again.",
         "It cannot be claimed that the volume is wiped; a part of its data is overwritten.",
     ),
+    "wipe_disproved": Message(
+        "libvirt reported success, and bytes that are not zero were read back.",
+        "Look whether something else writes into the volume, then wipe it again.",
+        "It cannot be claimed that the volume is wiped.",
+    ),
     # What libvirt thinks of the request
     "no_support": Message(
         "libvirt on this host cannot do this with this type of pool.",

@@ -21,6 +21,7 @@ from storagemgr.jobs.sweep import settle
 from storagemgr.virt.connection import connect
 from storagemgr.virt.volumes import is_building
 from volumes.models import Volume, WipeRecord
+from volumes.operations.wipe_evidence import PLACE, PLACES, places_in
 
 pytestmark = pytest.mark.django_db
 MIB = 1024**2
@@ -63,11 +64,23 @@ def test_nothing_is_left_and_the_record_says_all(client, viewer, wipe, images, a
         len(SECRET) * (4 * MIB // len(SECRET)),
     )
     assert record.started_at <= record.ended_at
+    checked = "Read back: 16 places, all zeros." if algorithm == "zero" else "Read back: not checked."
+    assert checked in record.result
     (images / "disk").unlink()
     Volume.objects.filter(name="disk").delete()
     client.force_login(viewer)
     page = client.get(record.get_absolute_url()).content.decode()
-    for said in ("Wiped.", "1 pass", "end of life", "mona", "(gone)", f"no. {job.pk}", str(record.pool_uuid)):
+    for said in (
+        checked,
+        "data-print",
+        "Wiped.",
+        "1 pass",
+        "end of life",
+        "mona",
+        "(gone)",
+        f"no. {job.pk}",
+        str(record.pool_uuid),
+    ):
         assert said in page, said
     assert record.get_absolute_url() in client.get(job.get_absolute_url()).content.decode()
     assert record.get_absolute_url() in client.get(reverse("volumes:wipes"), {"q": "life"}).content.decode()
@@ -101,6 +114,10 @@ def test_a_sparse_file_is_filled_first_where_that_was_asked(client, read, images
     volume = Volume.objects.select_related("pool__host").get(name="sparse")
     client.force_login(manager)
     assert "fill" in REGISTRY["volume.wipe"].form(target=volume).fields
+    said = " ".join(REGISTRY["volume.wipe"].effects(volume))
+    assert "Without taking all its space first: The file has holes" in said
+    assert "copy-on-write" in said, "what is not promised with the box ticked"
+    taken = volume.allocation
     assert ask("volume.wipe", volume, manager, **asked(fill=True)).state == "succeeded"
     assert (images / "sparse").read_bytes() == bytes(8 * MIB)
     assert (images / "sparse").stat().st_blocks * 512 >= 8 * MIB
@@ -109,6 +126,10 @@ def test_a_sparse_file_is_filled_first_where_that_was_asked(client, read, images
     with_holes, without = (record.promises_little[0] for record in _two_records(volume, images, ask, manager))
     assert [record.is_done for record in WipeRecord.objects.all()] == [False, True], "freed is not wiped"
     assert "copy-on-write" in without
+    freed, wiped = (record.result for record in WipeRecord.objects.all())
+    assert f"taken before: {taken} bytes of {8 * MIB}." in wiped
+    assert "taken before" not in freed
+    assert freed.endswith("Read back: 16 places, all zeros."), "holes are read as zeros, and said to be freed"
     assert "are not overwritten" in with_holes
     page = client.get(WipeRecord.objects.first().get_absolute_url()).content.decode()
     assert "Freed, not overwritten" in page
@@ -119,6 +140,38 @@ def _two_records(volume, images, ask, manager):
     os.truncate(images / "sparse", 8 * MIB)
     assert ask("volume.wipe", volume, manager, **asked()).state == "succeeded"
     return list(WipeRecord.objects.all())
+
+
+def test_other_bytes_that_are_read_back_are_told(wipe, images):
+    """Something on the host goes on writing while libvirt wipes."""
+    ended, size = threading.Event(), (images / "disk").stat().st_size
+
+    def write() -> None:
+        with (images / "disk").open("r+b", buffering=0) as file:
+            while not ended.wait(0.001):
+                os.pwrite(file.fileno(), b"x", size - 1)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        job, _ = wipe(**asked())
+    finally:
+        ended.set()
+        writer.join()
+    assert (job.state, job.error_code) == ("failed", "wipe_disproved")
+    record = WipeRecord.objects.get()
+    assert not record.is_done
+    last = (images / "disk").stat().st_size - PLACE
+    assert f"Read back: 16 places, 1 not zeros, the first at byte {last}." in record.result
+
+
+@pytest.mark.parametrize("size", [1, 4096, 4097, 100_000, 64 * MIB + 5])
+def test_places_reach_from_the_first_byte_to_the_last(size):
+    places = places_in(size)
+    assert places[0] == 0
+    assert max(0, size - PLACE) == places[-1]
+    assert len(places) == (1 if size <= PLACE else 2 if size == 4097 else PLACES)
+    assert places_in(0) == []
 
 
 def test_what_an_image_becomes_is_said_before(read, images, ask, manager):
@@ -186,6 +239,13 @@ def test_while_libvirt_goes_on_its_end_is_waited_for(wipe, daemon, images):
     other.join()
     assert settled(job) == ("failed", "wipe_unseen")
     assert "cannot be claimed" in WipeRecord.objects.get().result
+
+
+def test_a_worker_that_dies_after_the_wipe_does_not_unsay_it(wipe):
+    job, _ = wipe(**asked())
+    Job.objects.filter(pk=job.pk).update(state="interrupted", finished_at=None)
+    assert settled(job) == ("succeeded", "")
+    assert WipeRecord.objects.get().is_done
 
 
 def test_only_what_the_type_can_is_offered(make_pool, make_volume):

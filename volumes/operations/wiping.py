@@ -1,11 +1,9 @@
 """Overwriting the data of a volume, with a record that stays."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 from django import forms
-from django.utils import timezone
 
 from pools.operations import find as find_pool
 from pools.operations import once_it_answers
@@ -20,7 +18,6 @@ from storagemgr.jobs.operations import (
     Step,
     register,
 )
-from storagemgr.messages import message
 from storagemgr.templatetags.storage import size
 from storagemgr.virt import volume_changes
 from storagemgr.virt import volumes as virt_volumes
@@ -29,9 +26,8 @@ from storagemgr.virt.wipe_algorithms import ALGORITHMS, algorithm
 from volumes import safety
 from volumes.models import Volume, WipeRecord
 from volumes.operations.base import Events, Params, find, read_new, virsh, why_off_in
-from volumes.promises import FILE_TYPES, FREED, OVERWRITTEN, has_holes, overwrites, promises_little
-
-UNSEEN = "Nobody saw its end, so it cannot be claimed that the volume is wiped."
+from volumes.operations.wipe_evidence import UNSEEN, close, filled, read_back, recorded
+from volumes.promises import FILE_TYPES, has_holes, promises_little
 
 
 def _why_no_wipe(volume: Volume) -> str:
@@ -123,72 +119,26 @@ def _check_wipe(run: Run) -> None:
 def _wipe(run: Run) -> Events:
     volume, params, connection = run.target, run.job.params, run.open()
     pool_uuid, fills = str(volume.pool.uuid), _fills(volume, params)
-    with _recorded(run, fills):
+    with recorded(run, fills) as evidence:
         if fills:
             yield Step(f"Take all the space of {volume.name}: {size(volume.capacity)}")
             volume_changes.resize(connection, pool_uuid, volume.name, volume.capacity, allocate=True)
+            evidence.seen.append(filled(volume))
         yield Step(f"Wipe {volume.name}: {algorithm(params['algorithm'])}")
         volume_changes.wipe(connection, pool_uuid, volume.name, params["algorithm"])
+        if params["algorithm"] == "zero":
+            yield Step("Read some of it back")
+        read_back(connection, volume, params["algorithm"], evidence)
     yield Step("Read the volume")
     read_new(connection, volume.pool, volume.name)
-
-
-@contextmanager
-def _recorded(run: Run, fills: bool) -> Iterator[None]:
-    """The evidence: it stands before libvirt begins, and says afterwards how that ended."""
-    record = _record_of(run, fills)
-    record.save()
-    try:
-        yield
-    except VirtError as error:
-        if error.code == "connection_lost":
-            # libvirt may go on; settling looks at it and closes the record.
-            raise
-        code = "scrub_missing" if error.code == "program_missing" else error.code
-        _close(record, f"{message(code).title} {error.detail}".strip())
-        if code == "scrub_missing":
-            raise OperationFailed(code, error.detail) from error
-        raise
-    is_done = overwrites(run.target, record.algorithm, fills=fills)
-    _close(record, OVERWRITTEN if is_done else FREED, is_done=is_done)
-
-
-def _record_of(run: Run, fills: bool) -> WipeRecord:
-    volume, job = run.target, run.job
-    pool, host = volume.pool, volume.pool.host
-    copied = {name: getattr(volume, name) for name in ("format", "capacity", "allocation", "physical")}
-    return WipeRecord(
-        job_id=job.pk,
-        host_id=host.pk,
-        host_name=host.name,
-        libvirt_version=host.libvirt_version,
-        pool_uuid=pool.uuid,
-        pool_name=pool.name,
-        pool_type=pool.type,
-        pool_source=pool.source,
-        volume_name=volume.name,
-        volume_key=volume.key,
-        volume_path=volume.path,
-        volume_type=volume.type,
-        algorithm=job.params["algorithm"],
-        requested_by=job.requester_name,
-        reason=job.params["reason"],
-        started_at=timezone.now(),
-        promises_little=promises_little(volume, job.params["algorithm"], fills=fills),
-        **copied,
-    )
-
-
-def _close(record: WipeRecord, result: str, *, is_done: bool = False) -> None:
-    """Once: what it says then is never changed."""
-    open_one = WipeRecord.objects.filter(pk=record.pk, ended_at=None)
-    open_one.update(ended_at=timezone.now(), result=result, is_done=is_done)
 
 
 def _settle_wipe(run: Run) -> Finding:
     """libvirt does not say how a wipe ended that nobody waited for, so at best it is one to do again."""
     job, pool, connection = run.job, find_pool(run.job), run.open()
     record = WipeRecord.objects.filter(job_id=job.pk).first()
+    if record is not None and record.is_done:
+        return Finding(Job.State.SUCCEEDED, "libvirt had ended it; only the volume was not read again.")
     if pool is not None and job.daemon != "unknown" and connection.daemon_id() == job.daemon:
         try:
             if virt_volumes.is_building(connection, str(pool.uuid), job.volume_name):
@@ -197,7 +147,7 @@ def _settle_wipe(run: Run) -> Finding:
             if error.code not in ("no_volume", "no_pool", "pool_inactive"):
                 raise
     if record is not None:
-        _close(record, UNSEEN)
+        close(record, UNSEEN)
     return Finding(Job.State.FAILED, UNSEEN, "wipe_unseen")
 
 
@@ -211,7 +161,15 @@ def _effects(volume: Volume) -> list[str]:
         )
     effects.append("It takes as long as writing all its bytes does, for each pass. libvirt cannot stop it.")
     effects.append(f"Meanwhile nobody can stop or refresh {volume.pool}.")
-    return effects + [f"Not promised: {text}" for text in promises_little(volume)]
+    return effects + [f"Not promised: {text}" for text in _not_promised(volume)]
+
+
+def _not_promised(volume: Volume) -> list[str]:
+    """Of a file with holes both: what the form's box changes is not known here."""
+    if not _is_fillable(volume):
+        return promises_little(volume)
+    without = promises_little(volume)[0].removesuffix(".")
+    return [f"Without taking all its space first: {without}.", *promises_little(volume, fills=True)]
 
 
 def _virsh(volume: Volume, params: Params) -> str:
