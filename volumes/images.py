@@ -39,6 +39,11 @@ def problems_of(connection: Connection, volume: Volume, declared: str) -> list[s
     return problems
 
 
+def code_of(problems: Sequence[str]) -> str:
+    """Of the refusal of an image that has these."""
+    return "other_format" if images.is_only_another_format(problems) else "image_refused"
+
+
 def quarantine(volume: Volume, problems: Sequence[str]) -> None:
     """Without problems it ends."""
     place = {"host": volume.pool.host, "pool_uuid": volume.pool.uuid, "volume_name": volume.name}

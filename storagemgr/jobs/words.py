@@ -153,6 +153,7 @@ class ShownJob:
             "no_room",
             "copy_differs",
             "image_refused",
+            "other_format",
             "url_not_allowed",
             "source_failed",
             "too_big",

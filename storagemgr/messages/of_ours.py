@@ -93,6 +93,11 @@ OF_OURS = {
         "The image is not safe to use.",
         "Make it again without what is named here, or convert it where it comes from.",
     ),
+    "other_format": Message(
+        "The file is not of the format that was named.",
+        "Ask again and name the format that it has.",
+        "What was written was deleted.",
+    ),
     "url_not_allowed": Message(
         "This URL is not allowed here.",
         "Use one that begins with what the form shows, or ask an administrator to allow it with IMPORT_URLS.",

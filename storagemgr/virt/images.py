@@ -6,7 +6,7 @@ and each format is judged by its own inspector (oslo.utils), whatever the file's
 
 import logging
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from oslo_utils.imageutils import format_inspector
@@ -39,6 +39,8 @@ _BROKEN = (
     *(format_inspector.ImageFormatError, struct.error, ValueError, TypeError, LookupError),
     *(AttributeError, RuntimeError, OverflowError),
 )
+
+_DECLARED = "It is declared as "
 
 # It logs what it finds, which is what a stranger wrote.
 logging.getLogger(format_inspector.__name__).setLevel(logging.CRITICAL)
@@ -117,12 +119,17 @@ def _why_not(kind: str, declared: str) -> str:
     if declared == kind:
         return ""
     if declared == "iso":
-        return f"It is declared as an ISO image, and its content is {_named(kind)}."
+        return f"{_DECLARED}an ISO image, and its content is {_named(kind)}."
     if declared in _IMAGES:
-        return f"It is declared as {declared}, and its content is {_named(kind)}."
+        return f"{_DECLARED}{declared}, and its content is {_named(kind)}."
     if kind in _IMAGES:
-        return f"It is declared as raw, and its content is {_named(kind)}: whoever opens it by guessing sees that."
+        return f"{_DECLARED}raw, and its content is {_named(kind)}: whoever opens it by guessing sees that."
     return ""
+
+
+def is_only_another_format(problems: Sequence[str]) -> bool:
+    """An honest mistake, as far as can be seen: nothing else is wrong with the image."""
+    return len(problems) == 1 and problems[0].startswith(_DECLARED)
 
 
 def _named(kind: str) -> str:

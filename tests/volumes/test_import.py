@@ -25,6 +25,7 @@ from storagemgr.jobs.submit import submit
 from storagemgr.virt import network
 from storagemgr.virt.connection import connect
 from volumes.models import Volume
+from volumes.operations.importing import ImportForm
 from volumes.transfer import arrival
 from volumes.transfer.source_url import Address
 
@@ -171,6 +172,39 @@ def test_what_is_refused_leaves_nothing(web, bring, real_pool, settings, tmp_pat
     assert (job.state, job.error_code) == ("failed", code), job.error_text
     assert words in job.error_text
     assert nothing_is_left(real_pool)
+
+
+def test_an_image_of_another_format_is_not_called_unsafe(client, operator, web, bring, real_pool):
+    Answers.files = {"/iso/disk.qcow2": CONTENT}
+    job = bring(f"{web}/iso/disk.qcow2", "qcow2")
+    assert (job.error_code, nothing_is_left(real_pool)) == ("other_format", True)
+    client.force_login(operator)
+    page = client.get(job.get_absolute_url()).content.decode()
+    assert "The file is not of the format that was named." in page
+    assert "declared as qcow2, and its content is of no known format" in page
+
+
+@pytest.mark.parametrize(
+    ("ending", "chosen", "format"),
+    [
+        ("a.qcow2", "", "qcow2"),
+        ("a.IMG?x=1.iso", "", "raw"),
+        ("a.raw", "", "raw"),
+        ("a.iso", "", "iso"),
+        ("a.iso", "raw", "raw"),
+        ("a.xz", "", None),
+        ("a", "", None),
+    ],
+)
+def test_the_format_follows_the_ending_of_the_url(settings, make_pool, ending, chosen, format):
+    settings.IMPORT_URLS = [BASE]
+    typed = {"url": f"{BASE}/{ending}", "name": "", "format": chosen, "sha256": ""}
+    form = ImportForm(typed | {"name": "new", "key": str(uuid.uuid4())}, target=make_pool("vms"))
+    assert form.is_valid() == (format is not None), form.errors
+    if format:
+        assert form.params()["format"] == format
+    else:
+        assert form.errors["format"] == ["The end of the URL names no format; choose one."]
 
 
 def test_an_image_that_names_a_file_of_the_host_is_refused(web, bring, real_pool, tmp_path):

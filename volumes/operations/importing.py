@@ -1,6 +1,7 @@
 """Importing a volume from a web server: straight into libvirt, nothing is kept on this machine."""
 
 import hashlib
+import os
 from typing import Any
 
 from django import forms
@@ -18,6 +19,7 @@ from storagemgr.virt.connection import Connection
 from storagemgr.virt.filling import Filling
 from volumes.forms import NewVolumeForm, check_name
 from volumes.operations.base import Events, Params, locks_of_new, made, virsh, why_off_in
+from volumes.operations.uploading import ENDINGS
 from volumes.transfer import arrival
 from volumes.transfer.source_url import Address, Source, opened
 
@@ -32,8 +34,10 @@ class ImportForm(NewVolumeForm):
     )
     format = forms.ChoiceField(
         label="Format",
-        choices=list(FORMATS.items()),
-        help_text="What the file is. It is looked into at the end and refused if it is something else.",
+        required=False,
+        choices=[("", "As the URL ends"), *FORMATS.items()],
+        help_text="What the file is: .qcow2, .img and .raw (raw), .iso, .vmdk, .vdi and .vhd are known endings. "
+        "It is looked into at the end and refused if it is something else.",
     )
     sha256 = forms.CharField(
         label="SHA-256",
@@ -72,6 +76,17 @@ class ImportForm(NewVolumeForm):
                     "The last part of the URL is no name for a volume; type one."
                 ) from error
         return super().clean_name()
+
+    def clean_format(self) -> str:
+        chosen, url = str(self.cleaned_data["format"]), self.cleaned_data.get("url")
+        if chosen or not url:
+            return chosen
+        if not self.target.kind.volume_formats:
+            return "raw"
+        ending = os.path.splitext(Address.parse(url).file_name)[1].lower()
+        if ending not in ENDINGS:
+            raise ValidationError("The end of the URL names no format; choose one.")
+        return ENDINGS[ending]
 
     def clean_sha256(self) -> str:
         text = str(self.cleaned_data["sha256"]).lower()

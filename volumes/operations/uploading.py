@@ -54,7 +54,15 @@ FORMATS = {
     "vdi": "VDI: of VirtualBox",
     "vpc": "VHD: of Hyper-V",
 }
-ENDINGS = {".img": "raw", ".qcow2": "qcow2", ".iso": "iso", ".vmdk": "vmdk", ".vdi": "vdi", ".vhd": "vpc"}
+ENDINGS = {
+    ".img": "raw",
+    ".raw": "raw",
+    ".qcow2": "qcow2",
+    ".iso": "iso",
+    ".vmdk": "vmdk",
+    ".vdi": "vdi",
+    ".vhd": "vpc",
+}
 INCOMPLETE = "Its upload has not ended, so it is not whole."
 RIGHTS = ("volume.data-write", "volume.create")
 

@@ -99,7 +99,7 @@ def check_arrival(
 ) -> Generator[Step | Progress, None, str]:
     """Returns the SHA-256 of what is stored, once that is what was sent and what the person said it is.
 
-    `declared`: the format. OperationFailed copy_differs, checksum_wrong or image_refused.
+    `declared`: the format. OperationFailed copy_differs, checksum_wrong, image_refused or other_format.
     """
     stored = yield from stored_sha256(connection, pool, name, size)
     if sent and stored != sent:
@@ -112,10 +112,10 @@ def check_arrival(
 
 
 def look_into(connection: Connection, pool: Pool, name: str, declared: str) -> None:
-    """OperationFailed image_refused when the image names other files, or is not what it was said to be."""
+    """OperationFailed image_refused when the image names other files, other_format when it is of another one."""
     volume = read_new(connection, pool, name)
     if volume is not None and (problems := images.problems_of(connection, volume, declared)):
-        raise OperationFailed("image_refused", " ".join(problems))
+        raise OperationFailed(images.code_of(problems), " ".join(problems))
 
 
 def read_new(connection: Connection, pool: Pool, name: str) -> Volume | None:

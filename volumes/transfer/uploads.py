@@ -239,7 +239,7 @@ def _look_early(connection: Connection, transfer: Transfer) -> None:
     if volume is None or job.params["format"] not in TOLD_EARLY:
         return
     if problems := images.problems_of(connection, volume, job.params["format"]):
-        refuse(transfer, "image_refused", " ".join(problems))
+        refuse(transfer, images.code_of(problems), " ".join(problems))
         raise Refused(422, " ".join(problems))
 
 
