@@ -15,6 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from storagemgr import theme
+from storagemgr.access.preferences import preferences_of, units
 from storagemgr.access.roles import title_of
 from storagemgr.access.scopes import Actor, grants_of
 
@@ -23,6 +24,7 @@ register = template.Library()
 NBSP = "\N{NO-BREAK SPACE}"
 FRESH = timedelta(seconds=20)
 UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
+DECIMAL_UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB", "EB")
 # These reorder the text around them or hide: a name could pretend to be another.
 DECEIVING = frozenset(
     chr(code)
@@ -32,16 +34,17 @@ DECEIVING = frozenset(
 
 @register.filter("bytes")
 def size(value: int | None) -> str:
-    """1024-based with at most one decimal: "12.4 GiB", "8 TiB", "512 bytes"."""
+    """With at most one decimal, in the units that the person wants: "12.4 GiB", "8 TiB", "512 bytes", or "13.3 GB"."""
     if value is None:
         return ""
+    step, names = (1000, DECIMAL_UNITS) if units.get() == "decimal" else (1024, UNITS)
     number, unit = float(value), 0
-    while abs(number) >= 1024 and unit < len(UNITS) - 1:
-        number, unit = number / 1024, unit + 1
+    while abs(number) >= step and unit < len(names) - 1:
+        number, unit = number / step, unit + 1
     text = _short(number)
-    if text == "1024" and unit < len(UNITS) - 1:
+    if text == str(step) and unit < len(names) - 1:
         text, unit = "1", unit + 1
-    return f"{text}{NBSP}{'byte' if (text, unit) == ('1', 0) else UNITS[unit]}"
+    return f"{text}{NBSP}{'byte' if (text, unit) == ('1', 0) else names[unit]}"
 
 
 def _short(number: float) -> str:
@@ -253,6 +256,11 @@ def message_look(level: str) -> tuple[str, str]:
 def theme_of(request: HttpRequest | None) -> str:
     """None where a page is made without a request: for errors of our own."""
     return theme.chosen(request) if request else "system"
+
+
+@register.simple_tag
+def density_of(request: HttpRequest | None) -> str:
+    return preferences_of(request.user).density if request and hasattr(request, "user") else ""
 
 
 class LockedGroup(NamedTuple):

@@ -28,6 +28,7 @@ TABLE = {
     "account_logout": SIGNED_IN,
     "account_change_password": SIGNED_IN,
     "account_set_password": SIGNED_IN,
+    "account_preferences": SIGNED_IN,
     "account_tokens": SIGNED_IN,
     "theme": ANYONE,
     "pools:fleet": SIGNED_IN,
