@@ -31,13 +31,13 @@ class NameInList(forms.TextInput):
 
 
 class BackingField(forms.CharField):
-    """ "pool/volume", as typed. Whose list it is comes with offer()."""
+    """ "pool/volume" or the name of a volume of the same pool, as typed. Whose list it is comes with offer()."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
             strip=True,
             widget=NameInList(),
-            help_text="pool/volume or the path of a volume: only what differs from it is written.",
+            help_text="A volume of this pool, pool/volume, or a path: only what differs from it is written.",
             **kwargs,
         )
         self.pool: Pool | None = None
@@ -54,7 +54,9 @@ class BackingField(forms.CharField):
             return
         parent = find(self.pool, value, self.user)
         if parent is None:
-            raise ValidationError("No volume of this host that you see has this name; write pool/volume.")
+            raise ValidationError(
+                "No volume of this host that you see has this name; write pool/volume for one of another pool."
+            )
         if reason := why_unfit(parent):
             raise ValidationError(reason)
 
@@ -74,11 +76,13 @@ def readable(pool: Pool, user: Any) -> QuerySet[Volume]:
 
 
 def find(pool: Pool, text: str, user: Any) -> Volume | None:
-    """By "pool/volume" or by its path."""
+    """By "pool/volume", by its path, or by its name in this pool."""
     rows = readable(pool, user)
     if text.startswith("/"):
         return rows.filter(path=text).order_by("pk").first()
-    pool_name, _, name = text.partition("/")
+    pool_name, slash, name = text.partition("/")
+    if not slash:
+        return rows.filter(pool=pool, name=text).first()
     return rows.filter(pool__name=pool_name, name=name).first()
 
 

@@ -94,6 +94,17 @@ def test_a_volume_is_made_on_another_one(post, read, images):
     assert locks == {("new", True), ("top", False)}
 
 
+def test_a_bare_name_is_a_volume_of_the_same_pool(post, read, images, other):
+    other.mkdir()
+    qemu_img("create", "-f", "qcow2", other / "theirs", "1M")
+    pool = read(images, other)
+    page = post(pool, **NEW | {"backing": "theirs", "capacity": ""})
+    assert "write pool/volume for one of another pool" in page.context["form"].errors["backing"][0]
+    job = post(pool, **NEW | {"backing": "top", "capacity": ""})
+    assert (job.state, job.params["backing_volume"]) == ("succeeded", "top"), job.error_text
+    assert info(images / "new")["backing-filename"] == str(images / "top")
+
+
 def test_a_base_that_names_another_file_by_now_is_not_built_on(post, read, images, tmp_path):
     pool = read(images)
     qemu_img("rebase", "-u", "-F", "raw", "-b", tmp_path / "secret", images / "top")
@@ -241,6 +252,18 @@ def test_the_name_of_a_protected_volume_is_kept(post, client, operator, read, im
         assert "A volume of this name is protected: the ledger." in errors[0]
     assert VolumeNotes.objects.get() == notes
     assert not (images / "new").exists()
+
+
+def test_the_page_says_how_long_a_key_takes(client, operator, make_pool):
+    client.force_login(operator)
+    for kind, said in (
+        ("dir", "second, with a passphrase up to half a minute."),
+        ("rbd", "less than a second."),
+    ):
+        pool = make_pool(f"of-{kind}", type=kind)
+        page = " ".join(client.get(reverse("volumes:create", args=[pool.pk])).content.decode().split())
+        assert said in page
+        assert ("To make its key" in page) == (kind == "dir")
 
 
 def test_a_passphrase_is_sealed_and_its_secret_goes_when_nothing_was_made(post, daemon, read, images):

@@ -91,7 +91,8 @@ class CreateForm(NewVolumeForm):
     passphrase = PassphraseField(
         label="Passphrase",
         required=False,
-        help_text="Encrypts the volume with LUKS. The host keeps it as a libvirt secret; nobody can read it back.",
+        help_text="Encrypts the volume with LUKS. The host keeps it as a libvirt secret; nobody can read it back. "
+        "To make its key takes up to half a minute.",
     )
     mode = forms.RegexField(
         MODE,

@@ -195,6 +195,7 @@ CREATE = register(
         find=find_pool,
         check=_check,
         form=CreateForm,
+        template="volumes/create.html",
         run=_create,
         settle=once_it_answers(settle_new),
         result=made,
