@@ -125,6 +125,9 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGIN_ON_PASSWORD_RESET = True
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = True
 ACCOUNT_PRESERVE_USERNAME_CASING = True
+# Seconds after which a person proves again who they are before data is lost or access changes; 0: never.
+REAUTHENTICATE_AFTER = env.int("REAUTHENTICATE_AFTER", default=300)
+ACCOUNT_REAUTHENTICATION_TIMEOUT = REAUTHENTICATE_AFTER
 EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
 
 USE_HTTPS = env.bool("USE_HTTPS", default=False)

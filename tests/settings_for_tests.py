@@ -11,6 +11,8 @@ atexit.register(shutil.rmtree, directory, ignore_errors=True)
 (directory / "static").mkdir()
 os.environ["STORAGEMGR_DATA"] = str(directory)
 os.environ.setdefault("SECRET_KEY", "only-for-tests-" + "0" * 50)
+# Sessions by force_login proved nothing. Tests of re-authentication turn it on.
+os.environ.setdefault("REAUTHENTICATE_AFTER", "0")
 
 from storagemgr.settings import *  # noqa: E402, F403
 from storagemgr.settings import DATABASES, STORAGES  # noqa: E402

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods
 
 from storagemgr.access import audit
 from storagemgr.access.objects import visible_or_404, who_may
+from storagemgr.access.recent import require_recent
 from storagemgr.access.scopes import Actor, scope
 from storagemgr.hosts.forms import FIELDS, TCP_OFF, WORDS, HostForm
 from storagemgr.hosts.identity import pki_directory, ssh_identity
@@ -76,6 +77,7 @@ def new(request: HttpRequest) -> HttpResponse:
         return _form_page(request, form, None)
     if not form.is_valid():
         return _form_page(request, form, None, status=422)
+    require_recent(request, "Add a host")
     with transaction.atomic():
         host = Host.objects.create(**{name: form.cleaned_data[name] for name in MANAGED})
         _record(request, "host.add", audit.Outcome.DONE, host, uri=host.uri)
@@ -92,6 +94,7 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
         return _form_page(request, form, host)
     if not form.is_valid():
         return _form_page(request, form, host, status=422)
+    require_recent(request, f"Change how {printable(host.name)} is reached")
     changed = {name: value for name, value in form.cleaned_data.items() if value != known[name]}
     with transaction.atomic():
         # A job that is asked for at this moment waits for the same row.
@@ -167,6 +170,7 @@ def key(request: HttpRequest, pk: int) -> HttpResponse:
         return _key_page(request, host, form)
     if not form.is_valid():
         return _key_page(request, host, form, status=422)
+    require_recent(request, f"Confirm the key of {printable(host.name)}")
     if form.cleaned_data["fingerprint"] != shown.fingerprint or not _confirm(request, host):
         host.refresh_from_db()
         return _key_page(request, host, form, is_other=True, status=409)
@@ -231,6 +235,7 @@ def remove(request: HttpRequest, pk: int) -> HttpResponse:
         return render(request, "hosts/remove.html", context, status=409 if form.is_bound else 200)
     if not form.is_valid():
         return render(request, "hosts/remove.html", context, status=422 if form.is_bound else 200)
+    require_recent(request, f"Remove {printable(host.name)}")
     with transaction.atomic():
         # A job that is asked for at this moment waits for the same row.
         get_object_or_404(Host.objects.select_for_update(), pk=host.pk)

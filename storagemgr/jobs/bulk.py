@@ -17,6 +17,7 @@ from django.views.decorators.http import require_http_methods
 
 from storagemgr.access import audit
 from storagemgr.access.objects import may, who_may
+from storagemgr.access.recent import require_recent
 from storagemgr.access.scopes import Actor, Scope, scope
 from storagemgr.hosts.models import Host
 from storagemgr.jobs.models import Batch, Job, JobLock
@@ -97,6 +98,8 @@ def selected(request: HttpRequest, slug: str, many: Many) -> HttpResponse:
     filled = _filled(request, operation, form, possible)
     if not form.is_valid():
         return _page(request, page, 422)
+    if operation.danger is Danger.DESTROYS:
+        require_recent(request, _title(operation, many, len(possible)))
     try:
         batch = _submit(request, operation, many, filled, form.cleaned_data["key"])
     except KeyUsed:

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_http_methods
 
 from storagemgr.access import audit
 from storagemgr.access.objects import require
+from storagemgr.access.recent import require_recent
 from storagemgr.hosts.models import Host
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import Danger, Operation, OperationForm, place_of
@@ -112,6 +113,8 @@ def _answer(request: HttpRequest, operation: Operation, target: Any, cancel_url:
         return _page(request, page, 409)
     if not form.is_valid():
         return _page(request, page, 422)
+    if operation.danger is Danger.DESTROYS:
+        require_recent(request, heading(operation, target))
     try:
         job = submit(
             operation,

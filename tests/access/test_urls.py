@@ -21,6 +21,7 @@ from volumes.operations import keeping
 pytestmark = pytest.mark.django_db
 
 ANYONE, SIGNED_IN, EVERYWHERE = "anyone", "signed in", "administrator of everything"
+MINE = "one's own account"
 # name -> least role; a tuple names the object whose id the URL takes
 TABLE = {
     "account_login": ANYONE,
@@ -30,6 +31,8 @@ TABLE = {
     "account_set_password": SIGNED_IN,
     "account_preferences": SIGNED_IN,
     "account_tokens": SIGNED_IN,
+    "account_reauthenticate": MINE,
+    "account_go_on": SIGNED_IN,
     "theme": ANYONE,
     "pools:fleet": SIGNED_IN,
     "pools:selected": SIGNED_IN,
@@ -78,6 +81,7 @@ TABLE = {
 }
 # What else the address takes.
 ARGUMENTS = {
+    "account_go_on": {"key": "nothing"},
     "pools:selected": {"slug": "stop"},
     "volumes:selected": {"slug": "delete"},
     "pools:draft_step": {"step": "hosts"},
@@ -153,7 +157,7 @@ def test_the_table_is_complete():
 @pytest.mark.parametrize("name", sorted(name for name, row in TABLE.items() if row != ANYONE))
 def test_without_signing_in_there_is_only_the_door(client, things, name):
     row = TABLE[name]
-    arguments = {} if row in (SIGNED_IN, EVERYWHERE) else {"pk": things[row[1]].pk}
+    arguments = {} if row in (SIGNED_IN, EVERYWHERE, MINE) else {"pk": things[row[1]].pk}
     arguments |= ARGUMENTS.get(name, {})
     if name.endswith(":operate"):
         arguments["slug"] = "refresh"
@@ -167,6 +171,15 @@ def test_without_signing_in_there_is_only_the_door(client, things, name):
 def test_pages_of_lists_are_for_all_who_are_signed_in(client, things, name):
     for user in everyone():
         assert ask(client, user, name, reverse(name, kwargs=ARGUMENTS.get(name))).status_code in (200, 302)
+
+
+@pytest.mark.parametrize("name", sorted(name for name, row in TABLE.items() if row == MINE))
+def test_pages_of_ones_own_account_answer_for_everybody(client, things, name):
+    """These people have neither password nor second factor: what is about those is not there for them."""
+    for user in everyone():
+        answer = ask(client, user, name, reverse(name, kwargs=ARGUMENTS.get(name)))
+        assert answer.status_code in (200, 302, 403, 404), user
+        assert not answer.headers.get("Location", "").startswith(reverse("account_login")), user
 
 
 @pytest.mark.parametrize("name", sorted(name for name, row in TABLE.items() if row == EVERYWHERE))
