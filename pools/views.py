@@ -1,5 +1,6 @@
 """Pages of pools: rows only, libvirt is never asked here."""
 
+from functools import partial
 from typing import Any
 
 from django.db.models import Count
@@ -17,6 +18,7 @@ from pools.states import pool_state
 from storagemgr.access.objects import visible_or_404
 from storagemgr.access.rights import roles_with
 from storagemgr.access.scopes import scope
+from storagemgr.access.who import who_can
 from storagemgr.hosts.manage import may_manage
 from storagemgr.hosts.models import Host
 from storagemgr.jobs import bulk
@@ -84,6 +86,7 @@ def pool(request: HttpRequest, pk: int) -> HttpResponse:
     jobs = Job.objects.visible_to(request.user).in_lane(found.host_id, found.uuid)
     context = heading_of(request, found) | {
         "row": row,
+        "who": partial(who_can, found.host_id, found.uuid),
         "buttons": [b for b in buttons if b.operation.name != "pool.note"],
         "note": next((b for b in buttons if b.operation.name == "pool.note" and not b.off), None),
         "vms": vms[:VMS_SHOWN],

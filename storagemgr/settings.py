@@ -29,6 +29,8 @@ def secret_key() -> str:
 
 
 SECRET_KEY = secret_key()
+# Former keys, with commas between: what they signed and sealed still holds.
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
@@ -65,6 +67,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
     "storagemgr.access.preferences.middleware",
+    "storagemgr.access.preview.Middleware",
     "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -212,6 +215,8 @@ VOLUMES_PERIOD = env.int("VOLUMES_PERIOD", default=60)  # seconds between two re
 # Seconds between two scheduled refreshes of a directory pool; twice that for block devices, four times for rbd and
 # gluster. 0: none.
 REFRESH_PERIOD = env.int("REFRESH_PERIOD", default=900)
+# Seconds between two points of the trend of a pool; 0: none are taken.
+SAMPLE_PERIOD = env.int("SAMPLE_PERIOD", default=300)
 # Seconds for a start, stop, refresh...: a dead NFS server hangs them.
 JOB_LIMIT = env.int("JOB_LIMIT", default=180)
 # Directories below which new pools may be; empty: path_policy alone.
@@ -231,6 +236,8 @@ UPLOAD_LIMIT = env.int("UPLOAD_LIMIT", default=16 * 1024**4)  # bytes of an uplo
 VIRTUAL_SIZE_LIMIT = env.int("VIRTUAL_SIZE_LIMIT", default=64 * 1024**4)
 # Beginnings of URLs that may be imported from; none: no import.
 IMPORT_URLS = env.list("IMPORT_URLS", default=[])
+AUDIT_KEPT = env.int("AUDIT_KEPT", default=730)  # days; 0: for ever
+CHANGES_KEPT = env.int("CHANGES_KEPT", default=365)  # days, of what was seen from outside; 0: for ever
 LEASE = env.int("LEASE", default=20)  # seconds after which a job whose worker is silent is taken back
 
 LOGGING = {

@@ -1,5 +1,6 @@
 """Pages of volumes: rows only, libvirt is never asked here."""
 
+from functools import partial
 from urllib.parse import urlencode
 
 from django.db.models import QuerySet
@@ -9,6 +10,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from pools.models import Pool
 from storagemgr.access.objects import visible_or_404
+from storagemgr.access.who import who_can
 from storagemgr.jobs.buttons import buttons_of
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import REGISTRY, operations_for
@@ -45,6 +47,7 @@ def volume(request: HttpRequest, pk: int) -> HttpResponse:
     context = {
         "volume": found,
         "pool": found.pool,
+        "who": partial(who_can, found.pool.host_id, found.pool.uuid),
         "row": row,
         "sentence": sentence_of(found),
         "quarantine": quarantine_of(found),

@@ -24,6 +24,9 @@ class Scope:
     hosts: frozenset[int] = frozenset()
     pools: frozenset[tuple[int | None, UUID]] = frozenset()
 
+    def __bool__(self) -> bool:
+        return self.everything or bool(self.hosts or self.pools)
+
     def covers(self, host_id: int, pool_uuid: UUID | None = None) -> bool:
         if self.everything or host_id in self.hosts:
             return True

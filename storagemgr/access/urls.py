@@ -4,6 +4,7 @@ from allauth.account import views
 from django.urls import path, re_path
 
 from storagemgr.access.preferences import preferences_page
+from storagemgr.access.preview import preview_page
 from storagemgr.access.recent import go_on
 from storagemgr.access.token_pages import tokens_page
 
@@ -15,6 +16,7 @@ urlpatterns = [
     path("preferences/", preferences_page, name="account_preferences"),
     path("reauthenticate/", views.reauthenticate, name="account_reauthenticate"),
     path("go-on/<slug:key>/", go_on, name="account_go_on"),
+    path("preview/", preview_page, name="account_preview"),
     path("tokens/", tokens_page, name="account_tokens"),
     re_path(
         r"^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$",

@@ -1,13 +1,15 @@
 """Pages of hosts: rows only, libvirt is never asked here."""
 
+from functools import partial
 from typing import Any
 
 from django.db.models import Count, F, Q
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.http import require_safe
 
-from storagemgr.access.objects import visible_or_404
+from storagemgr.access.objects import may, visible_or_404
 from storagemgr.access.scopes import scope
+from storagemgr.access.who import who_can
 from storagemgr.hosts.identity import pki_directory, ssh_identity
 from storagemgr.hosts.manage import may_manage
 from storagemgr.hosts.models import Host
@@ -65,6 +67,8 @@ def host(request: HttpRequest, pk: int) -> HttpResponse:
         "unsupported": type_titles(found, False),
         "may_manage": may_manage(request.user),
         "namesakes": namesakes(request, found),
+        # Who has a pool of it alone is not told who has the others.
+        "who": partial(who_can, found.pk) if may(request.user, "pool.view", found.pk, None) else None,
         **credentials(found),
     }
     return live_page(request, "hosts/host.html", context)

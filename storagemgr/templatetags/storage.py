@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from storagemgr import theme
 from storagemgr.access.preferences import preferences_of, units
 from storagemgr.access.roles import title_of
-from storagemgr.access.scopes import Actor, grants_of
+from storagemgr.access.scopes import Actor, grants_of, scope
 
 register = template.Library()
 
@@ -315,4 +315,5 @@ def account_menu(context: template.Context) -> dict[str, Any]:
         "themes": theme.THEMES,
         "theme": theme.chosen(request),
         "here": request.get_full_path(),
+        "may_preview": bool(scope(request.user, "access.manage")),
     }

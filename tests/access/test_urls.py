@@ -30,6 +30,7 @@ TABLE = {
     "account_change_password": SIGNED_IN,
     "account_set_password": SIGNED_IN,
     "account_preferences": SIGNED_IN,
+    "account_preview": SIGNED_IN,
     "account_tokens": SIGNED_IN,
     "account_reauthenticate": MINE,
     "account_go_on": SIGNED_IN,
