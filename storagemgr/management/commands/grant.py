@@ -1,16 +1,24 @@
 import argparse
 import uuid
+from datetime import date, datetime
 from typing import Any
 
 from django.contrib.auth.models import Group, User
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
-from storagemgr.access import audit
+from storagemgr.access import audit, granting
 from storagemgr.access.accounts import password_path
 from storagemgr.access.models import Grant
 from storagemgr.access.rights import ROLES
 from storagemgr.hosts.models import Host
+
+
+def _end_of(day: str) -> datetime:
+    try:
+        return granting.end_of(date.fromisoformat(day))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("give a day such as 2026-12-31") from error
 
 
 class Command(BaseCommand):
@@ -19,12 +27,15 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument("role", choices=list(ROLES))
+        parser.add_argument(
+            "role", help=f"{', '.join(ROLES)}, or the short name of a role of your own, as its page has it"
+        )
         holder = parser.add_mutually_exclusive_group(required=True)
         holder.add_argument("--user", help="user name of a person")
         holder.add_argument("--team", help="name of a team; made when it is not there")
         parser.add_argument("--host", help="name of a host; without it: everything")
         parser.add_argument("--pool", type=uuid.UUID, help="UUID of a pool")
+        parser.add_argument("--until", type=_end_of, metavar="DAY", help="the last day, such as 2026-12-31")
         parser.add_argument("--revoke", action="store_true")
         parser.add_argument(
             "--invite", action="store_true", help="make the person and print a link that sets their password"
@@ -40,21 +51,21 @@ class Command(BaseCommand):
             "host": self._host(options["host"]),
             "pool_uuid": options["pool"],
         }
-        if options["revoke"]:
-            rows = Grant.objects.filter(
-                **{k if v is not None else f"{k}__isnull": v or True for k, v in values.items()}
-            )
-            count, _ = rows.delete()
-            if not count:
-                raise CommandError("There is no such grant.")
-            self._say("access.revoke", f"{options['role']} of {options['user'] or options['team']}")
-            return
-        grant, _ = Grant.objects.get_or_create(**values)
-        self._say("access.grant", str(grant))
+        try:
+            if options["revoke"]:
+                self._revoke(values)
+            else:
+                given = granting.grant(None, **values, expires_at=options["until"])
+                self.stdout.write(f"access.grant: {given}")
+        except granting.NotGrantable as refused:
+            raise CommandError(str(refused)) from refused
 
-    def _say(self, action: str, text: str) -> None:
-        audit.record(action, audit.Outcome.DONE, actor=None, right="access.manage", object_text=text)
-        self.stdout.write(f"{action}: {text}")
+    def _revoke(self, values: dict[str, Any]) -> None:
+        given = Grant.objects.filter(**values).first()
+        if given is None:
+            raise CommandError("There is no such grant.")
+        granting.revoke(None, given)
+        self.stdout.write(f"access.revoke: {given}")
 
     def _invite(self, name: str) -> None:
         if User.objects.filter(username=name).exists():
@@ -66,7 +77,8 @@ class Command(BaseCommand):
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from error
         user.save()
-        self._say("access.invite", name)
+        audit.record("access.invite", audit.Outcome.DONE, actor=None, right=granting.RIGHT, object_text=name)
+        self.stdout.write(f"access.invite: {name}")
         self.stdout.write(
             f"It sets their password, once, after the address of the pages: {password_path(user)}"
         )
