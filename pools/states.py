@@ -27,15 +27,14 @@ def pool_state(pool: Pool) -> State:
     return State("ok", "check-circle", "Running", pool.state_since)
 
 
-_SUMMED = [name for name, kind in TYPES.items() if kind.numbers in ("normal", "raw")]
+# Used and free mean what they say: see capacity.Space.is_measured.
+MEASURED = Q(
+    type__in=[name for name, kind in TYPES.items() if kind.numbers in ("normal", "raw")], capacity__gt=0
+)
 
 SILENT = ~Q(host__state=Host.State.UP)
 UNREACHABLE = Q(unreachable_since__isnull=False) | Q(state=Pool.State.INACCESSIBLE)
-NEARLY_FULL = (
-    ~Q(state=Pool.State.INACTIVE)
-    & Q(type__in=_SUMMED, capacity__gt=0)
-    & Q(allocation__gte=F("capacity") / 100 * WARN)
-)
+NEARLY_FULL = ~Q(state=Pool.State.INACTIVE) & MEASURED & Q(allocation__gte=F("capacity") / 100 * WARN)
 # libvirt only logs it when an automatic start fails.
 NOT_STARTED = Q(state=Pool.State.INACTIVE, autostart=True)
 ATTENTION = (

@@ -13,6 +13,7 @@ from kombu.exceptions import OperationalError
 from pools import sync as pool_sync
 from pools.drafts.steps import remove_old_drafts
 from pools.models import Pool
+from pools.samples import keep_samples
 from storagemgr.celery import app
 from storagemgr.hosts import sync as host_sync
 from storagemgr.hosts.models import Host
@@ -34,7 +35,8 @@ LANE_IS_TAKEN = timedelta(minutes=1)
 
 @app.task(name="volumes.tick")
 def tick() -> None:
-    """Settle lost jobs, have hosts read, refresh pools, end transfers that nobody goes on with, forget old drafts.
+    """Settle lost jobs, have hosts read, refresh pools, end transfers that nobody goes on with, forget old drafts,
+    write down how full the pools are.
 
     The first message that the broker refuses ends the ringing.
     """
@@ -47,6 +49,7 @@ def tick() -> None:
     submit_refreshes(now)
     sweep_transfers(now)
     remove_old_drafts()
+    keep_samples(now)
 
 
 def _publish(task: Any, argument: int) -> bool:
