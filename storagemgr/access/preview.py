@@ -10,6 +10,7 @@ from django.views.decorators.http import require_http_methods
 
 from storagemgr.access import audit
 from storagemgr.access.roles import RoleFacts, all_roles
+from storagemgr.access.who import words_of
 
 _KEY = "preview"
 _SAFE = ("GET", "HEAD", "OPTIONS")
