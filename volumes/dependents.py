@@ -5,13 +5,21 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Literal
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from pools.models import PoolNotes
 from storagemgr.hosts.models import Host
 from storagemgr.jobs.models import JobLock, conflicting
-from volumes.identity import Twin, children_of, descendants_of, hosts_beside, twins_of, uses_of
+from volumes.identity import (
+    Twin,
+    children_of,
+    descendants_of,
+    hosts_beside,
+    notes_in_place,
+    twins_of,
+    uses_of,
+)
 from volumes.models import DiskUse, Volume, VolumeNotes
 
 Action = Literal["delete", "wipe", "shrink", "overwrite", "resize"]
@@ -46,18 +54,31 @@ class Look:
     @cached_property
     def protections(self) -> list[VolumeNotes | PoolNotes]:
         """Those in force: of the volume and its pool first, then of what is the same bytes."""
-        volumes = VolumeNotes.objects.filter(
-            protected_at__isnull=False, volume__in=[twin.pk for twin in self.twins]
-        )
+        volumes = self._notes(VolumeNotes.objects.filter(protected_at__isnull=False))
         pools = PoolNotes.objects.filter(
             protected_at__isnull=False, pool__in={twin.pool_id for twin in self.twins}
         )
         found = [notes for notes in (*volumes, *pools) if notes.is_protected]
         return sorted(found, key=lambda notes: not self.is_own(notes))
 
+    @cached_property
+    def quarantines(self) -> list[VolumeNotes]:
+        """Its own first, then those of what is the same bytes."""
+        found = self._notes(VolumeNotes.objects.filter(quarantined_because__gt=""))
+        return sorted(found, key=lambda notes: not self.is_own(notes))
+
+    def _notes(self, some: QuerySet[VolumeNotes]) -> list[VolumeNotes]:
+        """Those of `some`, of which there are few, that are about these bytes or about the name that they have."""
+        if not some.exists():
+            return []
+        named = notes_in_place(self.volume.pool, self.volume.name)
+        about = Q(volume__in=[twin.pk for twin in self.twins]) | Q(pk__in=named.values("pk"))
+        return list(some.filter(about))
+
     def is_own(self, notes: VolumeNotes | PoolNotes) -> bool:
         if isinstance(notes, VolumeNotes):
-            return notes.volume_id == self.volume.pk
+            pool, own = self.volume.pool, (notes.host_id, notes.pool_uuid, notes.volume_name)
+            return own == (pool.host_id, pool.uuid, self.volume.name)
         return notes.pool_id == self.volume.pool_id
 
     @cached_property

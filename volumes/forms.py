@@ -7,11 +7,11 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
 
 from pools.models import Pool
 from storagemgr.jobs.operations import OperationForm
-from volumes.models import Volume, VolumeNotes
+from volumes.identity import notes_in_place
+from volumes.models import Volume
 
 # libvirt itself takes nearly anything (newlines, a leading dash); programs that read the name later do not.
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+@-]*", re.ASCII)
@@ -21,6 +21,7 @@ SIZE = re.compile(r"([0-9]{1,20}(?:[.][0-9]{1,12})?)\s*(b|bytes|[kmgtpe](?:ib|b)
 SIZE_LIMIT = 2**63 - 1
 SECTOR = 512
 PASSPHRASE_LIMIT = 512
+ELSEWHERE = "protected through another pool of the same storage"
 
 
 def check_name(name: str) -> None:
@@ -111,14 +112,11 @@ class NewVolumeForm(OperationForm):
         return name
 
 
-def notes_of(pool: Pool, name: str) -> QuerySet[VolumeNotes]:
-    return VolumeNotes.objects.filter(host_id=pool.host_id, pool_uuid=pool.uuid, volume_name=name)
-
-
 def why_name_is_kept(pool: Pool, name: str) -> str:
     """A protected volume that is not there may be away for a moment only, with its export or its disk."""
-    notes = notes_of(pool, name).first()
-    if notes is None or not notes.is_protected:
-        return ""
+    in_force = [notes for notes in notes_in_place(pool, name) if notes.is_protected]
+    notes = next((one for one in in_force if (one.host_id, one.pool_uuid) == (pool.host_id, pool.uuid)), None)
+    if notes is None:
+        return f"A volume of this name is {ELSEWHERE}; take another name." if in_force else ""
     because = f": {notes.protected_because}" if notes.protected_because else ""
     return f"A volume of this name is protected{because}. It is away now; take another name, or end the protection."

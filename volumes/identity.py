@@ -14,7 +14,7 @@ from django.db.models import Q, QuerySet
 
 from pools.models import Pool
 from storagemgr.hosts.models import Host
-from volumes.models import DiskUse, Volume
+from volumes.models import DiskUse, Volume, VolumeNotes
 
 # What these list lies on a server: the same for every host whose pool names the same source.
 ON_A_SERVER = frozenset({"netfs", "gluster", "vstorage", "rbd", "sheepdog", "iscsi", "iscsi-direct"})
@@ -77,6 +77,21 @@ def pools_of_place(pool: Pool) -> QuerySet[Pool]:
     return Pool.objects.filter(same)
 
 
+def notes_in_place(pool: Pool, name: str) -> QuerySet[VolumeNotes]:
+    """On this name in the pool, and in all pools that list the same place; also while no row has the name."""
+    places = {(pool.host_id, pool.uuid), *pools_of_place(pool).order_by().values_list("host_id", "uuid")}
+    somewhere = Q()
+    for host_id, uuid in places:
+        somewhere |= Q(host_id=host_id, pool_uuid=uuid)
+    return VolumeNotes.objects.filter(somewhere, volume_name=name)
+
+
+def forget_notes(pool: Pool, name: str) -> None:
+    """For a new volume: nobody inherits an owner or an expiry. Those on a row that another pool has stay."""
+    own = Q(host_id=pool.host_id, pool_uuid=pool.uuid)
+    notes_in_place(pool, name).filter(own | Q(volume=None)).delete()
+
+
 def hosts_beside(volume: Volume) -> QuerySet[Host]:
     """The other hosts that see the storage on which the volume lies."""
     pool = volume.pool
@@ -93,7 +108,9 @@ def uses_of(volume: Volume, twins: Iterable[Twin] | None = None) -> QuerySet[Dis
     for host_id, paths in _paths(twins).items():
         means |= Q(host_id=host_id, path__in=paths)
     for ending in endings_of(volume):
-        means |= Q(path__contains="://", path__endswith=ending)
+        # An address begins with a letter and a path with "/", which comes before: an index leads to the addresses.
+        by_index = Q(host__in=Host.objects.values("pk"), path__gte="0")
+        means |= by_index & Q(path__contains="://", path__endswith=ending)
     if found := LUN.search(volume.path):
         means |= Q(path__endswith=found[0])
     if volume.pool.type == "rbd" and volume.path:

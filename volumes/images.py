@@ -8,6 +8,7 @@ from storagemgr.virt import images
 from storagemgr.virt import volumes as virt_volumes
 from storagemgr.virt.connection import Connection
 from storagemgr.virt.images import Image
+from volumes.dependents import look_of
 from volumes.models import Volume, VolumeNotes
 
 SPECIAL = "It is a link or a special file on the host and no disk, so it is never read."
@@ -45,7 +46,11 @@ def code_of(problems: Sequence[str]) -> str:
 
 
 def quarantine(volume: Volume, problems: Sequence[str]) -> None:
-    """Without problems it ends."""
+    """Without problems it ends, also that of the same bytes in other pools."""
+    if not problems:
+        ended = [notes.pk for notes in look_of(volume).quarantines]
+        VolumeNotes.objects.filter(pk__in=ended).update(quarantined_because="")
+        return
     place = {"host": volume.pool.host, "pool_uuid": volume.pool.uuid, "volume_name": volume.name}
     VolumeNotes.objects.update_or_create(
         **place, defaults={"volume": volume, "quarantined_because": "\n".join(problems)}
@@ -53,9 +58,9 @@ def quarantine(volume: Volume, problems: Sequence[str]) -> None:
 
 
 def quarantine_of(volume: Volume) -> list[str]:
-    """What was found in it, in sentences; empty when it is in no quarantine."""
-    notes = getattr(volume, "notes", None)
-    return notes.quarantined_because.splitlines() if notes else []
+    """What was found in it, by whatever pool, in sentences; empty when it is in no quarantine."""
+    found = look_of(volume).quarantines
+    return list(dict.fromkeys(line for notes in found for line in notes.quarantined_because.splitlines()))
 
 
 def why_unfit(volume: Volume) -> str:

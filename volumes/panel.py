@@ -182,15 +182,15 @@ def _silent_hosts(look: Look, action: Action, user: Actor) -> Iterator[Check]:
 
 
 def _soundness(look: Look) -> Iterator[Check]:
-    for text in unsound_words(look.volume):
+    for text in unsound_words(look):
         yield Check(text, is_ok=False)
 
 
-def unsound_words(volume: Volume) -> Iterator[str]:
+def unsound_words(look: Look) -> Iterator[str]:
+    volume = look.volume
     if volume.is_special:
         yield "It is a link or a special file on the host and no disk."
-    notes = VolumeNotes.objects.filter(volume=volume).exclude(quarantined_because="").first()
-    if notes:
+    if look.quarantines:
         yield "It is in quarantine: to open its image was found to be dangerous."
     if volume.unverified_since:
         yield "It is an unverified copy: accept or delete it first."

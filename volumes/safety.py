@@ -35,7 +35,7 @@ def why_not(volume: Volume, action: Action) -> str:
 
 def _reasons(look: Look, action: Action) -> Iterator[str]:
     if action in IN_PLACE:
-        yield from unsound_words(look.volume)
+        yield from unsound_words(look)
     if action not in DESTROYS:
         if running := look.uses_that_block(action):
             yield f"{used_words(look, running)} Shut the VM down first."

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from daemon import PrivateDaemon
+from django.utils import timezone
 from image_tools import overlay, qemu_img
 from sync_tools import close_connections, define_and_start, forget_pool, host_of, pool_row, read_host
 
@@ -16,6 +17,7 @@ from storagemgr.jobs.operations import REGISTRY
 from storagemgr.jobs.runner import run
 from storagemgr.jobs.submit import submit
 from storagemgr.virt.connection import connect
+from volumes.identity import identity_of
 from volumes.models import Volume
 
 
@@ -73,3 +75,16 @@ def clone(ask: Callable[..., Job]) -> Callable[..., Job]:
         return ask("volume.clone", volume, person, name=f"copy-of-{name}", source=name)
 
     return clone
+
+
+@pytest.fixture
+def shared(make_host, make_pool, make_volume) -> tuple[Volume, Volume]:
+    """One export in the pools of two hosts, mounted at different places."""
+    found = []
+    for name in ("kvm1", "kvm2"):
+        host = make_host(name, uses_read_at=timezone.now())
+        fields: dict[str, Any] = {"type": "netfs", "source": "nas:/export/vm", "target_path": f"/mnt/{name}"}
+        pool = make_pool("vms", host, **fields)
+        path = f"/mnt/{name}/web.qcow2"
+        found.append(make_volume("web.qcow2", pool, path=path, identity=identity_of(pool, "web.qcow2", path)))
+    return found[0], found[1]

@@ -22,7 +22,6 @@ from storagemgr.jobs.runner import run
 from storagemgr.jobs.submit import Held, submit
 from storagemgr.virt.connection import connect
 from volumes import safety
-from volumes.identity import identity_of
 from volumes.models import DiskUse, Volume, VolumeNotes
 
 pytestmark = pytest.mark.django_db
@@ -231,19 +230,6 @@ def test_what_another_host_got_since_the_page(db, tmp_path, monkeypatch, do, man
     assert (waiting.state, waiting.error_code) == ("failed", "changed_since")
     assert "Another job has the same data" in waiting.error_text
     close_connections()
-
-
-@pytest.fixture
-def shared(make_host, make_pool, make_volume) -> tuple[Volume, Volume]:
-    """One export in the pools of two hosts, mounted at different places."""
-    found = []
-    for name in ("kvm1", "kvm2"):
-        host = make_host(name, uses_read_at=timezone.now())
-        fields: dict[str, Any] = {"type": "netfs", "source": "nas:/export/vm", "target_path": f"/mnt/{name}"}
-        pool = make_pool("vms", host, **fields)
-        path = f"/mnt/{name}/web.qcow2"
-        found.append(make_volume("web.qcow2", pool, path=path, identity=identity_of(pool, "web.qcow2", path)))
-    return found[0], found[1]
 
 
 def use(of: Volume, **fields: Any) -> DiskUse:

@@ -18,8 +18,8 @@ from storagemgr.virt import volumes as virt_volumes
 from storagemgr.virt.errors import VirtError
 from storagemgr.virt.secrets import forget_volume_secret, put_volume_secret
 from volumes import sync
-from volumes.forms import notes_of, why_name_is_kept
-from volumes.identity import pools_of_place
+from volumes.forms import why_name_is_kept
+from volumes.identity import forget_notes, pools_of_place
 from volumes.models import Volume
 
 Events = Iterator[Step | Progress]
@@ -61,8 +61,8 @@ def check_new(run: Run, pool: Pool) -> None:
 
 
 def read_made(connection: Any, pool: Pool, name: str) -> Volume | None:
-    """The new row. Notes on an earlier volume of this name go: nobody inherits an owner or an expiry."""
-    notes_of(pool, name).delete()
+    """The new row. Notes on an earlier volume of this name go."""
+    forget_notes(pool, name)
     return read_new(connection, pool, name)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
+from pools.models import Pool
 from pools.operations import find as find_pool
 from pools.operations import once_it_answers
 from storagemgr.jobs.models import Job
@@ -24,7 +25,8 @@ from storagemgr.templatetags.storage import moment_long
 from storagemgr.virt import volumes as virt_volumes
 from storagemgr.virt.errors import VirtError
 from volumes import safety
-from volumes.models import Volume, VolumeNotes
+from volumes.identity import notes_in_place
+from volumes.models import Volume
 from volumes.operations.base import Events, Params, find, read_new, virsh, why_off_in
 
 
@@ -71,16 +73,21 @@ def _why_no_delete(volume: Volume) -> str:
 def _delete(run: Run) -> Events:
     volume, connection = run.target, run.open()
     yield Step(f"Delete {volume.name}")
-    virt_volumes.delete(connection, str(volume.pool.uuid), volume.name)
+    try:
+        virt_volumes.delete(connection, str(volume.pool.uuid), volume.name)
+    except VirtError as error:
+        # It gives the number of an error that was before, "No such file or directory" for example.
+        if volume.pool.type == "rbd" and "failed to remove volume" in error.detail:
+            raise OperationFailed("kept_by_ceph", error.detail) from error
+        raise
     yield Step("Read the pool")
     if read_new(connection, volume.pool, volume.name) is None:
-        _forget_notes(run.job)
+        _forget_notes(volume.pool, volume.name)
 
 
-def _forget_notes(job: Job) -> None:
-    """Another volume of this name is another volume."""
-    notes = VolumeNotes.objects.filter(host_id=job.host_id, pool_uuid=job.pool_uuid)
-    notes.filter(volume_name=job.volume_name).delete()
+def _forget_notes(pool: Pool, name: str) -> None:
+    """By whatever pool: another volume of this name is another volume."""
+    notes_in_place(pool, name).delete()
 
 
 def _settle_delete(run: Run) -> Finding:
@@ -92,7 +99,8 @@ def _settle_delete(run: Run) -> Finding:
             raise
         return Finding(Job.State.FAILED, "The pool is stopped; start it to see what is there.", "end_unknown")
     if is_gone:
-        _forget_notes(run.job)
+        if pool is not None:
+            _forget_notes(pool, run.job.volume_name)
         return Finding(Job.State.SUCCEEDED, "The volume is deleted.")
     return Finding(Job.State.FAILED, "The volume is still there; nothing was deleted.", "nothing_done")
 

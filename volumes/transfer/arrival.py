@@ -22,7 +22,8 @@ from storagemgr.virt.errors import VirtError
 from storagemgr.virt.streams import Download
 from storagemgr.virt.volumes import NewVolume
 from volumes import images, sync
-from volumes.forms import notes_of, why_name_is_kept
+from volumes.forms import why_name_is_kept
+from volumes.identity import forget_notes
 from volumes.models import Volume
 
 Pieces = Iterable[bytes]
@@ -48,7 +49,7 @@ def take_name(connection: Connection, pool: Pool, name: str) -> None:
     except VirtError as error:
         if error.code != "no_volume":
             raise
-        notes_of(pool, name).delete()
+        forget_notes(pool, name)
         return
     raise VirtError("volume_exists", name)
 
