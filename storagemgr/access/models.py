@@ -126,6 +126,19 @@ class Token(models.Model):
         return f"{self.name} of {self.user}"
 
 
+class AuditEventQuerySet(models.QuerySet[Any]):
+    """Rows are added and read. Sealing and retention have ways of their own, and so has the deletion of an account."""
+
+    def update(self, **values: Any) -> int:
+        raise ValueError("an audit event is written once")
+
+    def bulk_update(self, *args: Any, **kwargs: Any) -> int:
+        raise ValueError("an audit event is written once")
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        raise ValueError("an audit event is never deleted")
+
+
 class AuditEvent(models.Model):
     """Who did what, or was refused. Written once; names are kept as text so that the entry outlives them."""
 
@@ -151,6 +164,8 @@ class AuditEvent(models.Model):
     # Its place in the chain and its seal, given a moment after it was written; None and "" until then.
     number = models.BigIntegerField(null=True, unique=True)
     seal = models.CharField(max_length=64, blank=True)
+
+    objects = AuditEventQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]
