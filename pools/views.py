@@ -10,6 +10,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from pools import attention, filters
 from pools.capacity import FleetSpace
+from pools.chart import RANGES, trend_of
 from pools.configuration import history
 from pools.drafts.steps import may_define_somewhere
 from pools.models import Pool
@@ -86,6 +87,8 @@ def pool(request: HttpRequest, pk: int) -> HttpResponse:
     jobs = Job.objects.visible_to(request.user).in_lane(found.host_id, found.uuid)
     context = heading_of(request, found) | {
         "row": row,
+        "trend": trend_of(found, request.GET.get("trend", "")),
+        "ranges": RANGES,
         "who": partial(who_can, found.host_id, found.uuid),
         "buttons": [b for b in buttons if b.operation.name != "pool.note"],
         "note": next((b for b in buttons if b.operation.name == "pool.note" and not b.off), None),
