@@ -26,11 +26,19 @@ class PrivateDaemon:
     """libvirtd below `directory`: the system daemon when root, the session daemon otherwise.
 
     `settings` go to libvirtd.conf. Defined pools survive kill() and restart(), as they do in life.
+    `has_emulators`: it finds those installed. Probing them takes it seconds, over and over.
     A FUSE or other mount made outside below `directory`, also after start(), is seen by the daemon.
     """
 
-    def __init__(self, directory: Path, settings: Mapping[str, int | str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        settings: Mapping[str, int | str] | None = None,
+        *,
+        has_emulators: bool = False,
+    ) -> None:
         self.directory = directory.resolve()
+        self.has_emulators = has_emulators
         self.settings = dict(settings or {})
         self.system = os.geteuid() == 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -166,6 +174,8 @@ class PrivateDaemon:
     def _environment(self) -> dict[str, str]:
         kept = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "LC_ALL", "TMPDIR")}
         kept["PATH"] = f"{kept.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin"
+        if not self.has_emulators:
+            kept["PATH"] = str(_link_programs(kept["PATH"], self.directory / "bin"))
         kept["HOME"] = str(self.directory)
         for variable, name in (
             ("XDG_RUNTIME_DIR", "run"),
@@ -190,6 +200,17 @@ class PrivateDaemon:
         self._process.send_signal(how)
         self._process.wait(timeout=120)
         self._process = None
+
+
+def _link_programs(path: str, directory: Path) -> Path:
+    """All programs of `path` but the emulators, for libvirt finds those by it alone."""
+    directory.mkdir(exist_ok=True)
+    for below in filter(os.path.isdir, path.split(":")):
+        for name in os.listdir(below):
+            if not name.startswith("qemu-system-"):
+                with suppress(FileExistsError):
+                    (directory / name).symlink_to(f"{below}/{name}")
+    return directory
 
 
 def _quoted(value: str) -> str:

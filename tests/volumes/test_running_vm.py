@@ -61,7 +61,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Iterator[P
     conf.mkdir(parents=True)
     (conf / "qemu.conf").write_text(AS_ROOT)
     (directory / "live.xml").write_text(DOMAIN.format(emulator=EMULATOR, images=images))
-    with PrivateDaemon(directory) as daemon:
+    with PrivateDaemon(directory, has_emulators=True) as daemon:
         with connect(daemon.uri) as connection:
             define_and_start(connection, images)
         yield daemon
