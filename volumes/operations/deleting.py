@@ -46,17 +46,17 @@ class DeleteForm(OperationForm):
     """Asks for nothing, and keeps which volume was meant: a day later another one may have its name."""
 
     def params(self) -> Params:
-        return super().params() | {"meant": _marks_of(self.target)}
+        return super().params() | {"meant": marks_of(self.target)}
 
 
-def _marks_of(volume: Volume) -> list[Any]:
+def marks_of(volume: Volume) -> list[Any]:
     return [volume.key, volume.type, volume.format, volume.capacity, volume.backing_path]
 
 
 def _check_delete(run: Run) -> None:
     safety.read_again(run)
     volume, meant = find(run.job), run.job.params.get("meant")
-    if volume is not None and meant and meant != _marks_of(volume):
+    if volume is not None and meant and meant != marks_of(volume):
         raise OperationFailed(
             "changed_since", f"{volume} is another volume, or another image, than was meant."
         )

@@ -299,6 +299,17 @@ def _effects(pool: Pool) -> list[str]:
     ]
 
 
+def _left(job: Job) -> list[str]:
+    place = {"host_id": job.host_id, "pool_uuid": job.pool_uuid, "volume_name": job.volume_name}
+    parts = VolumeNotes.objects.filter(**place, quarantined_because__startswith=INCOMPLETE)
+    if not parts.exists() or made(job) is None:
+        return []
+    return [
+        f"{job.volume_name} is in the pool, in quarantine, and nobody can use it. Unless somebody changed it on the "
+        "host it is deleted by itself, once its pool runs; you can also delete it, or inspect it to take it as it is"
+    ]
+
+
 def _virsh(pool: Pool, params: Params) -> str:
     return virsh(
         pool, "vol-upload", "--pool", pool.name, params.get("name", "NAME"), params.get("file_name") or "FILE"
@@ -321,6 +332,7 @@ UPLOAD = register(
         run=_upload,
         settle=once_it_answers(_settle),
         result=made,
+        done=_left,
         is_stoppable=True,
         why_off=_why_off,
         effects=_effects,

@@ -10,6 +10,7 @@ from storagemgr.jobs.runner import end, ring_next
 from storagemgr.jobs.submit import ring
 from storagemgr.templatetags.storage import size, span
 from volumes.models import Transfer
+from volumes.operations.leftovers import delete_leftovers
 
 State, Direction = Job.State, Transfer.Direction
 DOWNLOAD_KEPT = timedelta(minutes=10)
@@ -31,6 +32,7 @@ def sweep(now: datetime) -> None:
             _run_again(transfer.job)
     for transfer in resting.filter(direction=Direction.DOWN, moved_at__lt=now - DOWNLOAD_KEPT):
         _end_download(transfer)
+    delete_leftovers(now)
 
 
 def _run_again(job: Job) -> None:
