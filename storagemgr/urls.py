@@ -13,5 +13,6 @@ urlpatterns = [
     path("jobs/", include("storagemgr.jobs.urls")),
     path("hosts/", include((host_patterns, "hosts"))),
     path("accounts/", include("storagemgr.access.urls")),
+    path("people/", include("storagemgr.people.urls")),
     path("theme/", theme.choose, name="theme"),
 ]

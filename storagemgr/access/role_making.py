@@ -83,7 +83,7 @@ def delete(by: Actor | None, role: RoleFacts, address: str | None = None) -> Non
 
 def _free_name(title: str) -> str:
     """A name that no role has, nor any grant of a role that is gone: nobody shall get it back unasked."""
-    taken = {*all_roles(), *Grant.objects.values_list("role", flat=True).distinct()}
+    taken = {"new", *all_roles(), *Grant.objects.values_list("role", flat=True).distinct()}
     base = slugify(title)[: LONGEST_NAME - 4] or "role"
     names = [base, *(f"{base}-{number}" for number in range(2, 1000))]
     return next(name for name in names if name not in taken)

@@ -15,11 +15,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from storagemgr import theme
+from storagemgr.access.granting import sees_people
 from storagemgr.access.preferences import preferences_of, units
 from storagemgr.access.roles import title_of
 from storagemgr.access.scopes import Actor, grants_of, scope
 
 register = template.Library()
+register.filter("sees_people", sees_people)
 
 NBSP = "\N{NO-BREAK SPACE}"
 FRESH = timedelta(seconds=20)

@@ -5,13 +5,13 @@ import uuid
 
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Group, User
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from pools import noting
 from pools.models import NewPool, Pool, PoolConfiguration, PoolDraft
-from storagemgr.access.models import AuditEvent, Grant
+from storagemgr.access.models import AuditEvent, Grant, Role
 from storagemgr.access.rights import ROLES, roles_with
 from storagemgr.jobs.models import Batch, Job
 from storagemgr.jobs.operations import REGISTRY, operations_for
@@ -22,6 +22,8 @@ pytestmark = pytest.mark.django_db
 
 ANYONE, SIGNED_IN, EVERYWHERE = "anyone", "signed in", "administrator of everything"
 MINE = "one's own account"
+# Who grants roles or reads the audit anywhere; who does so on everything.
+PEOPLE, CHIEF = "people", "chief"
 # name -> least role; a tuple names the object whose id the URL takes
 TABLE = {
     "account_login": ANYONE,
@@ -76,12 +78,28 @@ TABLE = {
     "pools:draft_discard": ("owner", "draft"),
     "hosts:operate": ("operation", "host"),
     "hosts:new": EVERYWHERE,
+    "people:teams": (PEOPLE, ""),
+    "people:roles": (PEOPLE, ""),
+    "people:grants": (PEOPLE, ""),
+    "people:new_team": (PEOPLE, ""),
+    "people:grant": (PEOPLE, ""),
+    "people:team": (PEOPLE, "team"),
+    "people:join": (CHIEF, "team"),
+    "people:leave": (CHIEF, "team"),
+    "people:edit_team": (CHIEF, "team"),
+    "people:delete_team": (CHIEF, "team"),
+    "people:new_role": (CHIEF, ""),
+    "people:role": (CHIEF, ""),
+    "people:delete_role": (CHIEF, ""),
+    "people:revoke": (CHIEF, "grant"),
     "hosts:edit": ("administrator", "host"),
     "hosts:key": ("administrator", "host"),
     "hosts:remove": ("administrator", "host"),
 }
 # What else the address takes.
 ARGUMENTS = {
+    "people:role": {"name": "starter"},
+    "people:delete_role": {"name": "starter"},
     "account_go_on": {"key": "nothing"},
     "pools:selected": {"slug": "stop"},
     "volumes:selected": {"slug": "delete"},
@@ -89,6 +107,7 @@ ARGUMENTS = {
     "pools:configuration_at": {"version": 1},
 }
 POST_ONLY = {"jobs:acknowledge", "jobs:undo_batch", "jobs:cancel", "jobs:give_up", "pools:draft_discard"}
+POST_ONLY |= {"people:join", "people:leave"}
 
 
 def names(patterns, namespace=""):
@@ -116,7 +135,11 @@ def things(volume, host, pool):
     new = NewPool.objects.create(draft=draft, host=host, name="web")
     xml = f"<pool type='dir'><name>{pool.name}</name><uuid>{pool.uuid}</uuid></pool>"
     PoolConfiguration.objects.create(pk=1, host=host, pool_uuid=pool.uuid, xml=xml)
+    team = Group.objects.create(name="Web")
+    Role.objects.create(name="starter", title="Starter", rights=["pool.view"])
     return {
+        "team": team,
+        "grant": Grant.objects.create(group=team, role="viewer", host=host),
         "pool": pool,
         "volume": volume,
         "job": job,
@@ -151,6 +174,10 @@ def ask(client, user, name, url):
     return client.post(url) if name in POST_ONLY else client.get(url)
 
 
+def pk_of(row, things):
+    return {"pk": things[row[1]].pk} if row[1] else {}
+
+
 def test_the_table_is_complete():
     assert set(names(get_resolver().url_patterns)) == set(TABLE)
 
@@ -158,7 +185,7 @@ def test_the_table_is_complete():
 @pytest.mark.parametrize("name", sorted(name for name, row in TABLE.items() if row != ANYONE))
 def test_without_signing_in_there_is_only_the_door(client, things, name):
     row = TABLE[name]
-    arguments = {} if row in (SIGNED_IN, EVERYWHERE, MINE) else {"pk": things[row[1]].pk}
+    arguments = {} if row in (SIGNED_IN, EVERYWHERE, MINE) else pk_of(row, things)
     arguments |= ARGUMENTS.get(name, {})
     if name.endswith(":operate"):
         arguments["slug"] = "refresh"
@@ -204,6 +231,20 @@ def test_an_object_by_role(client, things, name):
             assert status in (200, 302, 303, 409), user
         else:
             assert status == 403, user
+
+
+@pytest.mark.parametrize("name", sorted(n for n, row in TABLE.items() if row[0] in (PEOPLE, CHIEF)))
+def test_pages_about_people(client, things, name):
+    """They are not there for who neither grants roles nor reads the audit; the stranger does, on the foreign host."""
+    url = reverse(name, kwargs=pk_of(TABLE[name], things) | ARGUMENTS.get(name, {}))
+    for user in everyone():
+        status = ask(client, user, name, url).status_code
+        if user.username == "administrator" or (user.username == "stranger" and TABLE[name][0] == PEOPLE):
+            assert status in (200, 303), user
+        elif user.username == "stranger":
+            assert status in (403, 404), user
+        else:
+            assert status == 404, user
 
 
 @pytest.mark.parametrize("name", sorted(n for n, row in TABLE.items() if row[0] == "owner"))
