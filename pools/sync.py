@@ -21,6 +21,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
+from pools import noticing
 from pools.configuration import history
 from pools.models import Pool, PoolConfiguration, PoolNotes
 from storagemgr.hosts import calls
@@ -76,7 +77,9 @@ def read_pools(reading: Reading) -> list[Pool]:
         gone = [pool for uuid, pool in rows.items() if uuid not in listed]
     if gone:
         # A row that was written after this reading began is newer than what it found.
-        Pool.objects.filter(pk__in=[pool.pk for pool in gone], seen_at__lt=reading.started).delete()
+        unseen = Pool.objects.filter(pk__in=[pool.pk for pool in gone], seen_at__lt=reading.started)
+        noticing.pools_went(list(unseen.only("uuid", "host_id", "name")))
+        unseen.delete()
     known = [(rows[status.uuid], status) for status in statuses if status.uuid in rows]
     _update(reading, known)
     _read_configs(reading, known)
@@ -180,7 +183,9 @@ def _try_soon(pool_id: int) -> None:
 
 def _write_unreachable(pool: Pool) -> None:
     now = timezone.now()
-    pool.unreachable_since = pool.unreachable_since or now
+    if pool.unreachable_since is None:
+        pool.unreachable_since = now
+        noticing.pool_is_silent(pool)
     pool.failures += 1
     pool.next_try_at = now + _pause(pool.failures)
     pool.save(update_fields=["unreachable_since", "failures", "next_try_at"])
@@ -190,8 +195,10 @@ def _write_unreachable(pool: Pool) -> None:
 def _update(reading: Reading, known: list[tuple[Pool, PoolStatus]]) -> None:
     """Write the rows that differ; of the others only when they were seen, all at once."""
     before = Pool.objects.filter(seen_at__lt=reading.started)
+    were = {pool.pk: noticing.facts_of(pool) for pool, _ in known}
     differ = [pool for pool, status in known if _take(pool, status, reading.started)]
     if differ:
+        noticing.pools_changed(reading.host, differ, were)
         before.bulk_update(differ, WRITTEN)
     same = Q(host=reading.host)
     if reading.host.is_careful:
@@ -295,6 +302,8 @@ def _create(reading: Reading, statuses: list[PoolStatus]) -> list[Pool]:
     with transaction.atomic():
         # Somebody else may have made the row meanwhile.
         Pool.objects.bulk_create(new, ignore_conflicts=True)
+        if reading.host.uses_read_at:
+            noticing.pools_came(new)
         _link_notes(reading.host)
         history.record(reading.host.pk, [history.Seen(pool.uuid, pool.xml, pool.is_active) for pool in new])
     return list(Pool.objects.filter(host=reading.host, uuid__in=[pool.uuid for pool in new]).only(*_READ))

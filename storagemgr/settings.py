@@ -218,6 +218,7 @@ REFRESH_PERIOD = env.int("REFRESH_PERIOD", default=900)
 # Seconds between two points of the trend of a pool; 0: none are taken.
 SAMPLE_PERIOD = env.int("SAMPLE_PERIOD", default=300)
 # Seconds for a start, stop, refresh...: a dead NFS server hangs them.
+CELERY_TASK_ROUTES["volumes.check_audit"] = "sync"
 JOB_LIMIT = env.int("JOB_LIMIT", default=180)
 # Directories below which new pools may be; empty: path_policy alone.
 POOL_PATHS = env.list("POOL_PATHS", default=[])

@@ -26,7 +26,7 @@ from storagemgr.virt.connection import Connection
 from storagemgr.virt.errors import VirtError
 from storagemgr.virt.sizes import total
 from storagemgr.virt.volumes import VolumeInfo, VolumeListing
-from volumes import files, labels, special
+from volumes import files, labels, noticing, special
 from volumes.identity import identity_of
 from volumes.models import DiskUse, Volume, VolumeNotes
 
@@ -39,6 +39,7 @@ BATCH = 1000
 
 _of_libvirt = attrgetter(*(column.name for column in fields(VolumeInfo)))
 COLUMNS = (*(column.name for column in fields(VolumeInfo)), "identity")
+_CAPACITY = COLUMNS.index("capacity")
 _GONE = ("no_pool", "pool_inactive")
 
 
@@ -108,7 +109,11 @@ def _write_listing(pool: Pool, listing: VolumeListing, started: datetime) -> Non
     for part in _parts(differ):
         labels.forget(pool, [info.name for info in part if info.format == "iso"])
         _upsert(pool, part, started)
-    for names in _parts(list(stored.keys() - infos.keys())):
+    gone = list(stored.keys() - infos.keys())
+    was_listed = pool.volumes_read_at and (stored or not pool.volumes_error)
+    if (differ or gone) and was_listed:
+        noticing.volumes_changed(pool, {name: row[_CAPACITY] for name, row in stored.items()}, differ, gone)
+    for names in _parts(gone):
         rows.filter(name__in=names, seen_at__lt=started).delete()
     if differ:
         _link_notes(pool)

@@ -14,7 +14,11 @@ from pools import sync as pool_sync
 from pools.drafts.steps import remove_old_drafts
 from pools.models import Pool
 from pools.samples import keep_samples
+from storagemgr.access import checking
+from storagemgr.access.retention import cut_if_due
+from storagemgr.access.sealing import seal_new
 from storagemgr.celery import app
+from storagemgr.hosts import changes
 from storagemgr.hosts import sync as host_sync
 from storagemgr.hosts.models import Host
 from storagemgr.jobs.models import Job
@@ -31,16 +35,19 @@ logger = logging.getLogger(__name__)
 
 REFRESHES_PER_TICK = 5
 LANE_IS_TAKEN = timedelta(minutes=1)
+RECORDS_PERIOD = timedelta(hours=1)
+_records_due: list[datetime] = []
 
 
 @app.task(name="volumes.tick")
 def tick() -> None:
-    """Settle lost jobs, have hosts read, refresh pools, end transfers that nobody goes on with, forget old drafts,
-    write down how full the pools are.
+    """Seal the audit, settle lost jobs, have hosts read, refresh pools, end transfers that nobody goes on with,
+    forget old drafts, write down how full the pools are.
 
     The first message that the broker refuses ends the ringing.
     """
     now = timezone.now()
+    keep_records(now)
     messages = [(settle_job, job_id) for job_id in sweep(now)]
     messages += [(read_host, host_id) for host_id in host_sync.due(now).values_list("pk", flat=True)]
     for task, argument in messages:
@@ -59,6 +66,24 @@ def _publish(task: Any, argument: int) -> bool:
         logger.warning("the broker did not take %s(%s): %s", task.name, argument, error)
         return False
     return True
+
+
+def keep_records(now: datetime) -> None:
+    """Seal what was audited since. Each hour see whether old records are to go, and whether a check is due."""
+    seal_new()
+    if _records_due and now < _records_due[0]:
+        return
+    _records_due[:] = [now + RECORDS_PERIOD]
+    cut_if_due()
+    changes.forget_old()
+    if checking.is_due():
+        _publish(check_audit, 0)
+
+
+@app.task(name="volumes.check_audit", time_limit=1800)
+def check_audit(user_id: int) -> None:
+    """`user_id`: of who asked for it, 0 for nobody."""
+    checking.check(user_id)
 
 
 def submit_refreshes(now: datetime) -> None:

@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import Count, Max, QuerySet
 from lxml import etree
 
+from pools import noticing
 from pools.models import Pool, PoolConfiguration
 from storagemgr.hosts.models import Host
 from storagemgr.virt import pool_xml
@@ -140,14 +141,17 @@ def record(host_id: int, seen: Iterable[Seen], maker: Maker | None = None) -> No
         # Another process may record the same change at the same moment.
         Host.objects.select_for_update().get(pk=host_id)
         last = _last_of(host_id, by_uuid)
-        new = []
+        new, outside = [], []
         for one in by_uuid.values():
             before = last.get(one.pool_uuid)
             if before is None or _is_news(before, one, maker):
                 new.append(_made(host_id, one, maker))
+                if before is not None and maker is None:
+                    outside.append(one.pool_uuid)
             elif maker:
                 _claim(before, maker)
         PoolConfiguration.objects.bulk_create(new)
+        noticing.pools_configured(host_id, outside)
         _forget_old(host_id, [row.pool_uuid for row in new])
 
 

@@ -13,6 +13,14 @@ from storagemgr.access.verifying import CUT
 
 BATCH = 2000
 AT_ONCE = 50_000
+DAY = timedelta(days=1)
+
+
+def cut_if_due() -> int:
+    """Once a day, and again soon while there is more of it than goes at once."""
+    said = AuditEvent.objects.filter(action=CUT).order_by("-id").first()
+    is_recent = said and said.at > timezone.now() - DAY
+    return 0 if said and is_recent and said.details.get("count", 0) < AT_ONCE else cut_old()
 
 
 def cut_old() -> int:

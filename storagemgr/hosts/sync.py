@@ -11,8 +11,9 @@ from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
-from storagemgr.hosts import calls, reaching
+from storagemgr.hosts import calls, changes, reaching
 from storagemgr.hosts.models import Host, HostQuerySet
+from storagemgr.messages import message
 from storagemgr.virt.connection import Connection, HostFacts
 from storagemgr.virt.errors import VirtError
 
@@ -213,9 +214,21 @@ def _write_answer(host: Host) -> None:
 def _write_state(host: Host, state: State, code: str, text: str) -> None:
     if host.state != state:
         host.state_since = timezone.now()
+        _write_change(host, state, code)
     host.state, host.error_code, host.error_text = state, code, text
     fields = ["state", "state_since", "error_code", "error_text", "failures", "seen_at", "facts_read_at"]
     Host.objects.filter(pk=host.pk).update(**{name: getattr(host, name) for name in fields})
+
+
+def _write_change(host: Host, state: State, code: str) -> None:
+    """That it stopped answering, or answers again. One that was never read, or is looked for elsewhere, is no news."""
+    if State.UNKNOWN in (host.state, state) or State.UP not in (host.state, state):
+        return
+    if state == State.UP:
+        text = f"Host {host} answers again."
+    else:
+        text = f"Host {host} stopped answering. {message(code).title if code else ''}".rstrip()
+    changes.record([changes.change(host.pk, "answers" if state == State.UP else "silent", text)])
 
 
 def read_facts(reading: Reading) -> None:
