@@ -17,6 +17,7 @@ from storagemgr.virt.pools import explained
 
 PIECE = 262_120  # what one message of libvirt's carries; it cuts what is longer
 WINDOW = 16 * 1024**2
+AHEAD = WINDOW // 2  # so much of a window is left when the next one is opened
 # A daemon before 10.1.0 can hang when a client sends several holes; sparse downloads hung split daemons before 8.0.0.
 _TAKES_HOLES = 10_001_000
 _GIVES_HOLES = 8_000_000
@@ -127,31 +128,46 @@ class Download(_Stream):
     """Iterates over `length` bytes of a volume from `offset` on, in pieces; fewer bytes where the volume ends.
 
     It finishes by itself at its end. Holes come as zeros, though the host does not send them. A stream of libvirt's is
-    opened for each WINDOW: its library takes in all that the host sends, however slowly the pieces are wanted.
+    opened for each WINDOW: its library takes in all that the host sends, however slowly the pieces are wanted. The
+    next one is opened in the middle of the one before, so that there is no pause between them.
     """
+
+    def __init__(self, c: Connection, pool_uuid: str, name: str, offset: int, length: int) -> None:
+        self._until, self._end = offset, offset + length
+        self._next: libvirt.virStream | None = None
+        super().__init__(c, pool_uuid, name, offset, length)
 
     def _open(self, stream: libvirt.virStream) -> libvirt.virStream:
         gives_holes = self._version >= _GIVES_HOLES
         flags = libvirt.VIR_STORAGE_VOL_DOWNLOAD_SPARSE_STREAM if gives_holes else 0
-        self._until = self.offset + min(self.length, WINDOW)
-        self._volume.download(stream, self.offset, self._until - self.offset, flags)
+        start, self._until = self._until, min(self._until + WINDOW, self._end)
+        self._volume.download(stream, start, self._until - start, flags)
         return stream
 
+    def _open_next(self) -> None:
+        with translated():
+            self._next = self._open(self._volume.connect().newStream(0))
+
+    def abort(self) -> None:
+        super().abort()
+        self._stream, self._next = self._next, None
+        super().abort()
+
     def __iter__(self) -> Iterator[bytes]:
-        end = self.offset + self.length
         while True:
-            yield from self._pieces()
+            until = self._until
+            yield from self._pieces(until)
             self.finish()
-            if self.offset < self._until or self.offset >= end:
+            if self.offset < until or until == self._end:
                 return
-            self.length = end - self.offset
-            with translated():
-                self._stream = self._open(self._volume.connect().newStream(0))
+            self._stream, self._next = self._next, None
             self._is_finished = False
 
-    def _pieces(self) -> Iterator[bytes]:
-        """Of this window."""
+    def _pieces(self, until: int) -> Iterator[bytes]:
+        """Of the window that ends there."""
         while True:
+            if self._next is None and self._until < self._end and until - self.offset <= AHEAD:
+                self._open_next()
             hole, data = self._receive()
             while hole:
                 part = min(hole, PIECE)

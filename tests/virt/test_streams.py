@@ -70,6 +70,14 @@ def test_a_stream_that_is_left_early_is_let_go_of(c, daemon, pool, empty):
         with pytest.raises(KeyError), kind(c, pool.uuid, empty.name, 0, SIZE):
             raise KeyError
     assert open_files(daemon, empty.name) == 0
+    empty.write_bytes(os.urandom(SIZE))
+    with streams.Download(c, pool.uuid, empty.name, 0, SIZE) as download:
+        for _ in download:
+            if download.offset > streams.WINDOW - streams.AHEAD + MIB:
+                break
+        next(iter(download))
+        assert open_files(daemon, empty.name) == 2
+    assert open_files(daemon, empty.name) == 0
 
 
 def test_more_than_was_announced_is_refused(c, pool, empty):
