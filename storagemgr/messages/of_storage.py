@@ -73,6 +73,13 @@ OF_STORAGE = {
         "Delete what is in it, also what libvirt does not list, then ask again.",
         NOTHING_CHANGED,
     ),
+    "kept_by_ceph": Message(
+        "Ceph does not remove the image: it has snapshots, or something has it open.",
+        "Each clone has left a protected snapshot: rbd snap ls POOL/IMAGE lists them, rbd snap unprotect and rbd snap "
+        "purge end them (while clones are built on one, rbd flatten those first). rbd status POOL/IMAGE says who has "
+        "it open. The reason that libvirt gives is often another one, and wrong.",
+        NOTHING_CHANGED,
+    ),
     "busy_on_host": Message(
         "Something on the host holds the storage.",
         "A mount, a VM or another program uses it. Release it there, then ask again.",

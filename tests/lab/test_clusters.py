@@ -46,6 +46,10 @@ def test_ceph(product):
     volumes_are_as_the_table_says(two, pool)
     assert any("rbd snap purge" in effect for effect in REGISTRY["volume.clone"].effects(image))
     product.do(image, "delete-now", typed="web01")
+    product.do(pool, "refresh")
+    refused = product.click(product.volumes(pool)["two"], "delete-now", "two")
+    assert (refused.state, refused.error_code) == ("failed", "kept_by_ceph"), refused.error_text
+    assert "rbd snap unprotect" in product.says(refused)
     one.run(f"rbd snap unprotect {ceph.pool}/two@$(rbd snap ls {ceph.pool}/two | awk 'END {{print $2}}')")
     one.run(f"rbd snap purge {ceph.pool}/two; rbd rm {ceph.pool}/two")
     assert one.run(f"rbd ls {ceph.pool}") == ""
