@@ -58,8 +58,13 @@ def test_wipe_and_print_its_record(browsing, images, disk, manager):
     left = (images / "disk.raw").read_bytes()
     assert left == bytes(len(left))
     assert WipeRecord.objects.get().is_done
+    expect(page.get_by_text("Read back: 16 places, all zeros.")).to_be_visible()
+    page.evaluate("window.print = () => { document.title = 'printed' }")
+    page.get_by_role("button", name="Print").click()
+    expect(page).to_have_title("printed")
     page.emulate_media(media="print")
     expect(page.get_by_text("returned to the vendor")).to_be_visible()
+    expect(page.get_by_role("button", name="Print")).to_be_hidden()
     for hidden in (".sm-topbar", "#jobs-strip details", ".sm-crumbs"):
         expect(page.locator(hidden)).to_be_hidden()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
