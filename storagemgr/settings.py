@@ -48,6 +48,10 @@ INSTALLED_APPS = [
     "csp",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
     "storagemgr",
     "storagemgr.access",
     "storagemgr.hosts",
@@ -65,10 +69,12 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "storagemgr.access.sessions.Middleware",
     "django.contrib.auth.middleware.LoginRequiredMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "storagemgr.access.second_factor.Middleware",
     "storagemgr.access.preferences.middleware",
     "storagemgr.access.preview.Middleware",
-    "allauth.account.middleware.AccountMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -109,7 +115,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # No page needs Redis: sessions and cache live in the database and in the process.
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
-SESSION_COOKIE_AGE = 12 * 3600
+# Seconds after which an unused session ends (0: never), and after which any does.
+SESSION_IDLE = env.int("SESSION_IDLE", default=3600)
+SESSION_COOKIE_AGE = SESSION_ABSOLUTE = env.int("SESSION_ABSOLUTE", default=12 * 3600)
 SESSION_COOKIE_SAMESITE = "Lax"
 
 AUTHENTICATION_BACKENDS = ["storagemgr.access.preferences.Backend"]
@@ -126,11 +134,22 @@ ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGIN_ON_PASSWORD_RESET = True
-ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = True
+# All others end: a session holds a hash of the password.
+ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_PRESERVE_USERNAME_CASING = True
 # Seconds after which a person proves again who they are before data is lost or access changes; 0: never.
 REAUTHENTICATE_AFTER = env.int("REAUTHENTICATE_AFTER", default=300)
 ACCOUNT_REAUTHENTICATION_TIMEOUT = REAUTHENTICATE_AFTER
+OIDC_HAS_MFA = env.bool("OIDC_HAS_MFA", default=False)  # the provider asks for a second factor itself
+MFA_ADAPTER = "storagemgr.access.second_factor.MFAAdapter"
+MFA_FORMS = {
+    "authenticate": "storagemgr.access.second_factor.CodeForm",
+    "reauthenticate": "storagemgr.access.second_factor.CodeAgainForm",
+}
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_TOTP_ISSUER = "storagemgr"
+MFA_TOTP_TOLERANCE = 1
+MFA_ALLOW_UNVERIFIED_EMAIL = True
 EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
 
 USE_HTTPS = env.bool("USE_HTTPS", default=False)
@@ -140,6 +159,8 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = USE_HTTPS
 if env.bool("BEHIND_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     ALLAUTH_TRUSTED_PROXY_COUNT = 1
+# Browsers give keys to https and to localhost alone.
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not (USE_HTTPS or env.bool("BEHIND_PROXY", default=False))
 X_FRAME_OPTIONS = "DENY"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
 CONTENT_SECURITY_POLICY = {
@@ -198,6 +219,7 @@ CELERY_TASK_QUEUES = [Queue("jobs"), Queue("sync"), Queue("tick")]
 CELERY_TASK_DEFAULT_QUEUE = "jobs"
 # Settling must not wait until four long copies have ended.
 CELERY_TASK_ROUTES = {"volumes.tick": "tick", "volumes.read_host": "sync", "jobs.settle": "sync"}
+CELERY_TASK_ROUTES["volumes.check_audit"] = "sync"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_DISABLE_PREFETCH = True
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
@@ -218,7 +240,6 @@ REFRESH_PERIOD = env.int("REFRESH_PERIOD", default=900)
 # Seconds between two points of the trend of a pool; 0: none are taken.
 SAMPLE_PERIOD = env.int("SAMPLE_PERIOD", default=300)
 # Seconds for a start, stop, refresh...: a dead NFS server hangs them.
-CELERY_TASK_ROUTES["volumes.check_audit"] = "sync"
 JOB_LIMIT = env.int("JOB_LIMIT", default=180)
 # Directories below which new pools may be; empty: path_policy alone.
 POOL_PATHS = env.list("POOL_PATHS", default=[])

@@ -14,7 +14,7 @@ from pools import sync as pool_sync
 from pools.drafts.steps import remove_old_drafts
 from pools.models import Pool
 from pools.samples import keep_samples
-from storagemgr.access import checking
+from storagemgr.access import checking, throttle
 from storagemgr.access.retention import cut_if_due
 from storagemgr.access.sealing import seal_new
 from storagemgr.celery import app
@@ -56,6 +56,7 @@ def tick() -> None:
     submit_refreshes(now)
     sweep_transfers(now)
     remove_old_drafts()
+    throttle.forget_old(now)
     keep_samples(now)
 
 

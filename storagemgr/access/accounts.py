@@ -1,15 +1,76 @@
+from typing import Any
+
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.forms import default_token_generator
 from allauth.account.utils import user_pk_to_url_str
-from django.contrib.auth.models import User
-from django.http import HttpRequest
+from allauth.core import context
+from django.contrib.auth.models import AnonymousUser, User
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.urls import reverse
+
+from storagemgr.access import throttle
+from storagemgr.access.recent import is_recent, require_recent
+from storagemgr.access.sign_in_events import Outcome, record
 
 
 class AccountAdapter(DefaultAccountAdapter):
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Accounts are made by an administrator; nobody signs up."""
         return False
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        name, address = credentials.get("username", ""), self.get_client_ip(request)
+        if throttle.locked_until(name, address):
+            raise self.validation_error("too_many_login_attempts")
+        throttle.begin(name, address)
+
+    def authenticate(self, request: HttpRequest, **credentials: Any) -> User | None:
+        """Nobody who is switched off: they are answered like a wrong password."""
+        user = super().authenticate(request, **credentials)
+        if user and not user.is_active:
+            self.authentication_failed(request, **credentials)
+            return None
+        return user
+
+    def authentication_failed(self, request: HttpRequest, **credentials: Any) -> None:
+        name, address = credentials.get("username", ""), self.get_client_ip(request)
+        record("sign-in-failed", Outcome.FAILED, request, None, f"Sign in as {name}")
+        if until := throttle.locked_until(name, address):
+            record("locked", Outcome.DENIED, request, None, f"Sign in as {name}", until=until.isoformat())
+
+    def reauthenticate(self, user: User, password: str) -> bool:
+        is_it = super().reauthenticate(user, password)
+        if is_it:
+            throttle.lift(user.get_username())
+        return is_it
+
+    def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
+        """Of the pages of second factors, which change how a person is known, in the way of recent.py."""
+        request = context.request
+        if is_recent(request):
+            return False
+        if not self.get_reauthentication_methods(request.user):
+            require_recent(request)
+        return True
+
+    def get_reauthentication_methods(self, user: User | AnonymousUser) -> list[dict[str, Any]]:
+        words = {
+            "reauthenticate": "Use your password",
+            "mfa_reauthenticate": "Use a code",
+            "mfa_reauthenticate:webauthn": "Use a security key",
+        }
+        found = super().get_reauthentication_methods(user)
+        return [method | {"description": words[method["id"]]} for method in found]
+
+    def logout(self, request: HttpRequest) -> None:
+        user = request.user
+        if isinstance(user, User):
+            record("sign-out", Outcome.DONE, request, user)
+        super().logout(request)
+
+    def respond_user_inactive(self, request: HttpRequest, user: User) -> HttpResponse:
+        return render(request, "account/account_inactive.html", status=403)
 
 
 def password_path(user: User) -> str:

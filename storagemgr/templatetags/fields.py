@@ -1,4 +1,7 @@
+import json
+
 from django import forms, template
+from django.core.serializers.json import DjangoJSONEncoder
 from django.forms import BoundField
 from django.utils.safestring import SafeString
 
@@ -17,3 +20,9 @@ def control(field: BoundField) -> SafeString:
     if widget.attrs.get("placeholder") == str(field.label):
         attrs["placeholder"] = False
     return field.as_widget(attrs=attrs)
+
+
+@register.filter
+def as_json(value: object) -> str:
+    """For a data attribute, which the template escapes."""
+    return json.dumps(value, cls=DjangoJSONEncoder)

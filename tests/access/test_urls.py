@@ -35,6 +35,13 @@ TABLE = {
     "account_preview": SIGNED_IN,
     "account_tokens": SIGNED_IN,
     "account_reauthenticate": MINE,
+    "mfa_authenticate": ANYONE,  # between the password and the session
+    **dict.fromkeys(["mfa_index", "usersessions_list", "mfa_list_webauthn"], SIGNED_IN),
+    **dict.fromkeys(["mfa_reauthenticate", "mfa_reauthenticate_webauthn"], MINE),
+    **dict.fromkeys(["mfa_activate_totp", "mfa_deactivate_totp"], MINE),
+    **dict.fromkeys(["mfa_add_webauthn", "mfa_edit_webauthn", "mfa_remove_webauthn"], MINE),
+    **dict.fromkeys(["mfa_view_recovery_codes", "mfa_generate_recovery_codes"], MINE),
+    "mfa_download_recovery_codes": MINE,
     "account_go_on": SIGNED_IN,
     "theme": ANYONE,
     "pools:fleet": SIGNED_IN,
@@ -98,6 +105,9 @@ TABLE = {
 }
 # What else the address takes.
 ARGUMENTS = {
+    "account_go_on": {"key": "nothing"},
+    "mfa_edit_webauthn": {"pk": 1},
+    "mfa_remove_webauthn": {"pk": 1},
     "people:role": {"name": "starter"},
     "people:delete_role": {"name": "starter"},
     "account_go_on": {"key": "nothing"},
