@@ -1,6 +1,5 @@
 """A list of volumes as a CSV file (RFC 4180): all that match, in their order, written while it is read."""
 
-import csv
 import re
 from array import array
 from collections.abc import Callable, Iterator, Sequence
@@ -15,15 +14,14 @@ from django.views.decorators.http import require_safe
 from pools.models import Pool
 from storagemgr.access import audit
 from storagemgr.access.objects import visible_or_404
-from storagemgr.templatetags.storage import printable
+from storagemgr.tables import cell as safe
+from storagemgr.tables import csv_writer
 from volumes import columns
 from volumes.lists import wanted_of
 from volumes.models import Volume
 from volumes.rows import VolumeRow, rows_of
 
 BATCH = 500
-# What a spreadsheet would take for a formula, or drop before it looks for one.
-_FORMULA = re.compile(r"^[\s\x00-\x1f]*[=+\-@\uff1d\uff0b\uff0d\uff20]|^[\t\r\n]")
 
 
 def _moment(value: Any) -> str:
@@ -94,16 +92,9 @@ def _file_name(pool: Pool | None) -> str:
     return f"{safe}-{timezone.localtime():%Y-%m-%d-%H%M%S}.csv"
 
 
-class _Line:
-    """What the csv module writes to: it hands back the line."""
-
-    def write(self, text: str) -> str:
-        return text
-
-
 def _lines(request: HttpRequest, ids: Iterator[int], cells: Sequence[tuple[str, Cell]]) -> Iterator[str]:
-    writer = csv.writer(_Line())
-    yield writer.writerow([title for title, _ in cells])
+    line = csv_writer()
+    yield line([title for title, _ in cells])
     # All at once, 8 bytes each: a reading that stays open while somebody downloads would hold up the database.
     remaining = iter(array("q", ids))
     while part := list(islice(remaining, BATCH)):
@@ -111,12 +102,4 @@ def _lines(request: HttpRequest, ids: Iterator[int], cells: Sequence[tuple[str, 
         volumes = [found[pk] for pk in part if pk in found]
         prefetch_related_objects(volumes, "pool__host")
         rows = rows_of(volumes, request.user)
-        yield "".join(writer.writerow([_safe(cell(row)) for _, cell in cells]) for row in rows)
-
-
-def _safe(value: Any) -> Any:
-    """A text that no spreadsheet computes and no terminal obeys. Numbers stay numbers."""
-    if isinstance(value, int):
-        return value
-    text = str(value)
-    return f"'{printable(text)}" if _FORMULA.match(text) else printable(text)
+        yield "".join(line([safe(cell(row)) for _, cell in cells]) for row in rows)

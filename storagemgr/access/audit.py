@@ -4,10 +4,11 @@ import uuid
 from typing import Any
 
 from allauth.account.adapter import get_adapter
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from storagemgr.access.models import AuditEvent
-from storagemgr.access.scopes import Actor
+from storagemgr.access.scopes import Actor, scope
 
 Outcome = AuditEvent.Outcome
 
@@ -42,6 +43,11 @@ def record(
         address=address,
         details=details or {},
     )
+
+
+def readable_by(user: Actor) -> QuerySet[AuditEvent]:
+    """Those about the hosts and pools whose audit the person may read; with everything all of them."""
+    return AuditEvent.objects.filter(scope(user, "audit.read").filter("host_id", "pool_uuid"))
 
 
 def address_of(request: HttpRequest) -> str | None:

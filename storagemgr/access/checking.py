@@ -11,10 +11,28 @@ from storagemgr.access.verifying import verify
 
 CHECK = "audit.check"
 PERIOD = timedelta(days=1)
+PATIENCE = timedelta(minutes=30)
+
+
+ENDED = (audit.Outcome.DONE, audit.Outcome.FAILED)
 
 
 def last_check() -> AuditEvent | None:
-    return AuditEvent.objects.filter(action=CHECK).order_by("-id").first()
+    """The last one that came to an end."""
+    return AuditEvent.objects.filter(action=CHECK, outcome__in=ENDED).order_by("-id").first()
+
+
+def note_asked(user: User, address: str | None) -> None:
+    text = "Check of the whole audit"
+    audit.record(
+        CHECK, audit.Outcome.ASKED, actor=user, right="audit.read", object_text=text, address=address
+    )
+
+
+def is_asked() -> bool:
+    """One that was asked for a moment ago has not ended yet."""
+    latest = AuditEvent.objects.filter(action=CHECK).order_by("-id").first()
+    return bool(latest) and latest.outcome == audit.Outcome.ASKED and latest.at > timezone.now() - PATIENCE
 
 
 def is_due() -> bool:

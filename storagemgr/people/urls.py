@@ -1,6 +1,6 @@
 from django.urls import path
 
-from storagemgr.people import grants, persons, roles, team_editing, teams
+from storagemgr.people import audit, grants, persons, roles, team_editing, teams
 
 app_name = "people"
 urlpatterns = [
@@ -11,6 +11,10 @@ urlpatterns = [
     path("<int:pk>/close/", persons.close, name="close"),
     path("<int:pk>/open/", persons.reopen, name="open"),
     path("<int:pk>/tokens/<int:token>/revoke/", persons.revoke_token, name="revoke_token"),
+    path("audit/", audit.audit_list, name="audit"),
+    path("audit/export/", audit.audit_export, name="audit_export"),
+    path("audit/check/", audit.audit_check, name="audit_check"),
+    path("audit/<int:pk>/", audit.audit_event, name="audit_event"),
     path("teams/", teams.team_list, name="teams"),
     path("teams/new/", team_editing.new, name="new_team"),
     path("teams/<int:pk>/", teams.team, name="team"),

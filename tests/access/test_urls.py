@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from pools import noting
 from pools.models import NewPool, Pool, PoolConfiguration, PoolDraft
+from storagemgr.access import audit
 from storagemgr.access.models import AuditEvent, Grant, Role
 from storagemgr.access.rights import ROLES, roles_with
 from storagemgr.jobs.models import Batch, Job
@@ -86,6 +87,10 @@ TABLE = {
     "hosts:operate": ("operation", "host"),
     "hosts:new": EVERYWHERE,
     "people:teams": (PEOPLE, ""),
+    "people:audit": (PEOPLE, ""),
+    "people:audit_export": (PEOPLE, ""),
+    "people:audit_check": (CHIEF, ""),
+    "people:audit_event": (CHIEF, "event"),
     "people:roles": (PEOPLE, ""),
     "people:grants": (PEOPLE, ""),
     "people:new_team": (PEOPLE, ""),
@@ -117,7 +122,7 @@ ARGUMENTS = {
     "pools:configuration_at": {"version": 1},
 }
 POST_ONLY = {"jobs:acknowledge", "jobs:undo_batch", "jobs:cancel", "jobs:give_up", "pools:draft_discard"}
-POST_ONLY |= {"people:join", "people:leave"}
+POST_ONLY |= {"people:join", "people:leave", "people:audit_check"}
 
 
 def names(patterns, namespace=""):
@@ -147,7 +152,9 @@ def things(volume, host, pool):
     PoolConfiguration.objects.create(pk=1, host=host, pool_uuid=pool.uuid, xml=xml)
     team = Group.objects.create(name="Web")
     Role.objects.create(name="starter", title="Starter", rights=["pool.view"])
+    event = audit.record("pool.start", audit.Outcome.DONE, actor=None, host_id=host.pk, pool_uuid=pool.uuid)
     return {
+        "event": event,
         "team": team,
         "grant": Grant.objects.create(group=team, role="viewer", host=host),
         "pool": pool,
