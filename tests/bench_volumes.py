@@ -49,8 +49,13 @@ def fleet_pages() -> Iterator[tuple[str, str]]:
     yield "found by ticket", "/volumes/?q=OPS-99"
     yield "in use", "/volumes/?state=used"
     yield "nothing uses it, by size", "/volumes/?state=unused&sort=-capacity"
+    yield "disks that nothing uses", "/volumes/?state=unused&kind=disk"
+    yield "qcow2 that nothing uses", "/volumes/?state=unused&format=qcow2"
+    yield "nothing uses it, by expiry", "/volumes/?state=unused&sort=-expires"
     yield "protected", "/volumes/?state=protected"
     yield "unused review", "/volumes/unused/"
+    base = Volume.objects.filter(name="nfs01-disk0000.img")[0]
+    yield "page of a base image that all hosts share", base.get_absolute_url()
     yield "one pool of it", f"/pools/{Pool.objects.filter(name='nfs01')[0].pk}/volumes/"
 
 

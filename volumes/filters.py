@@ -7,7 +7,8 @@ from typing import Any, NamedTuple, cast
 
 from django.core.cache import cache
 from django.core.exceptions import EmptyResultSet
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import CharField, Exists, OuterRef, Q, QuerySet, Value
+from django.db.models.lookups import In
 from django.http import QueryDict
 from django.utils import timezone
 
@@ -15,6 +16,7 @@ from pools.filters import Q_LIMIT
 from pools.models import Pool
 from storagemgr.hosts.models import Host
 from storagemgr.jobs.models import Job
+from volumes.among import InNoIndex, among
 from volumes.kinds import KINDS, base_ids, is_kind
 from volumes.models import DiskUse, Volume, VolumeNotes
 from volumes.usage import Usage
@@ -56,9 +58,14 @@ class VolumeFilter:
         found = volumes.filter(_matching(self.text)) if self.text else volumes
         for condition in self._conditions():
             found = found.filter(condition)
-        self._ids = self._few_of(found) if self.is_narrowed else None
-        # What took a search through all of them is not searched for again.
-        self.volumes = found if self._ids is None else Volume.objects.filter(pk__in=self._ids)
+        formats = self.ticked["format"]
+        by_index = found.filter(format__in=formats) if formats else found
+        self._ids = self._few_of(by_index) if self.is_narrowed else None
+        if self._ids is not None:
+            # What took a search through all of them is not searched for again.
+            self.volumes = Volume.objects.filter(among("pk", self._ids))
+        else:
+            self.volumes = found.filter(In(InNoIndex("format"), formats)) if formats else found
 
     def _few_of(self, found: QuerySet[Volume]) -> list[int] | None:
         """Their ids, None for more than FEW."""
@@ -75,11 +82,9 @@ class VolumeFilter:
             yield Q(pool__in=list(_pools_of(Q(host__in=Host.objects.filter(name__in=hosts)))))
         if pools:
             yield Q(pool__in=list(_pools_of(Q(name__in=pools))))
-        if self.ticked["format"]:
-            yield Q(format__in=self.ticked["format"])
         if kinds := self.ticked["kind"] & KINDS.keys():
             wanted = Q(pk__in=[])
-            is_base = Q(pk__in=base_ids())
+            is_base = among("pk", _bases())
             for kind in sorted(kinds):
                 wanted |= is_kind(kind, is_base)
             yield wanted
@@ -96,7 +101,7 @@ class VolumeFilter:
             return len(self._ids)
         if self.is_narrowed:
             return remembered("total", self.volumes, QuerySet.count)
-        return self.volumes.order_by().count()
+        return cast("int", remembered("total", self.volumes, QuerySet.count, keeps=lambda n: n > MANY))
 
     @cached_property
     def _used(self) -> int:
@@ -111,8 +116,13 @@ class VolumeFilter:
         found = {"unverified": set(unverified), "deleting": set(to_be_deleted())} | _noted()
         every = set().union(*found.values())
         if every:
-            every = set(self.volumes.order_by().filter(pk__in=every).values_list("pk", flat=True))
+            every = self._of_these(every)
         return {state: ids & every for state, ids in found.items()}
+
+    def _of_these(self, ids: set[int]) -> set[int]:
+        if self._ids is not None:
+            return ids.intersection(self._ids)
+        return set(self.volumes.order_by().filter(among("pk", ids)).values_list("pk", flat=True))
 
     def in_state(self, state: str) -> QuerySet[Volume]:
         """For the first rows in an order that an index gives."""
@@ -123,7 +133,7 @@ class VolumeFilter:
                 return self.volumes.filter(self.usage.is_used)
             case "unused":
                 return self.volumes.filter(~self.usage.is_used)
-        return Volume.objects.filter(pk__in=self._rare[state])
+        return Volume.objects.filter(among("pk", self._rare[state]))
 
     def counted(self, state: str) -> QuerySet[Volume]:
         """The same, for a count of all or another order."""
@@ -143,21 +153,30 @@ class VolumeFilter:
         return len(self._rare[state])
 
 
+def _bases() -> list[int]:
+    found = remembered(
+        "bases", Volume.objects.all(), lambda _: base_ids(), keeps=lambda ids: len(ids) > FEW / 10
+    )
+    return cast("list[int]", found)
+
+
 _NOTED = VolumeNotes.objects.filter(volume__isnull=False).order_by()
 
 
 def _noted() -> dict[str, set[int]]:
     today = timezone.localdate()
-    found: dict[str, set[int]] = {"protected": set(), "expired": set(), "quarantined": set()}
-    said = Q(protected_at__isnull=False) | Q(expires_on__lt=today) | Q(quarantined_because__gt="")
-    columns = ("volume", "protected_at", "protected_until", "expires_on", "quarantined_because")
-    for pk, protected, until, expires, quarantined in _NOTED.filter(said).values_list(*columns):
-        if protected and not (until and until < today):
-            found["protected"].add(pk)
-        if expires and expires < today:
-            found["expired"].add(pk)
-        if quarantined:
-            found["quarantined"].add(pk)
+    in_force = Q(protected_until=None) | Q(protected_until__gte=today)
+    said = {
+        "protected": in_force & Q(protected_at__isnull=False),
+        "expired": Q(expires_on__lt=today),
+        "quarantined": Q(quarantined_because__gt=""),
+    }
+    parts = [
+        _NOTED.filter(which).values_list("volume", Value(state, CharField())) for state, which in said.items()
+    ]
+    found: dict[str, set[int]] = {state: set() for state in said}
+    for pk, state in parts[0].union(*parts[1:], all=True):
+        found[state].add(pk)
     return found
 
 
@@ -200,7 +219,12 @@ def search_text(data: QueryDict) -> str:
 def _matching(text: str) -> Q:
     uses = DiskUse.objects.filter(volume__isnull=False, domain_name__icontains=text).order_by()
     noted = _NOTED.filter(Q(note__icontains=text) | Q(ticket__icontains=text))
-    return Q(name__icontains=text) | Q(pk__in=uses.values("volume")) | Q(pk__in=noted.values("volume"))
+    found = Q(name__icontains=text)
+    for rows in (uses, noted):
+        ids = set(rows.values_list("volume", flat=True)[: FEW + 1])
+        # Not asked of each name in turn, where few or none are found.
+        found |= among("pk", ids) if len(ids) <= FEW else Q(pk__in=rows.values("volume"))
+    return found
 
 
 def to_be_deleted() -> list[int]:

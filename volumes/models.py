@@ -108,6 +108,18 @@ class VolumeNotes(Notes):
         constraints = [
             models.UniqueConstraint(fields=["host", "pool_uuid", "volume_name"], name="notes_once_per_volume")
         ]
+        # Of many notes the few that say this: every list counts them.
+        indexes = [
+            models.Index(
+                fields=["volume"], name="volume_protected", condition=models.Q(protected_at__isnull=False)
+            ),
+            models.Index(
+                fields=["expires_on"], name="volume_expires", condition=models.Q(expires_on__isnull=False)
+            ),
+            models.Index(
+                fields=["volume"], name="volume_quarantined", condition=models.Q(quarantined_because__gt="")
+            ),
+        ]
         verbose_name_plural = "volume notes"
 
     def __str__(self) -> str:

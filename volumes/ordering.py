@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
+from django.contrib.auth.models import Group
 from django.db.models import Count, F, Q, QuerySet
 
 from pools.models import Pool
 from storagemgr.listing import ordered
-from volumes.filters import remembered
+from volumes.filters import FEW, remembered
 from volumes.models import Volume
 
 SORTS: dict[str, list[Any]] = {
@@ -20,7 +21,7 @@ SORTS: dict[str, list[Any]] = {
     "modified": ["modified"],
     "pool": [],
     "host": [],
-    "owner": [F("notes__owner__name")],
+    "owner": [],
     "expires": [F("notes__expires_on")],
 }
 DEFAULT_SORT = "name"
@@ -67,29 +68,53 @@ def in_order(
     """`rows` and `counted` are the same `number` volumes: the one for the first of them, the other for all."""
     key = sort.removeprefix("-")
     if key in _OF_POOLS:
-        return InOrder(_by_pool(rows, counted, key, is_descending=sort != key))
+        return InOrder(_by_pool(rows, counted, key, number, is_descending=sort != key))
     if key in _OF_NOTES:
-        noted = counted.filter(_OF_NOTES[key]).order_by()
+        noted = rows.filter(_OF_NOTES[key]).order_by()
+        if key == "owner":
+            first = _by_owner(rows, counted.filter(_OF_NOTES[key]), number, is_descending=sort != key)
+        else:
+            first = [(partial(ordered, noted, sort, SORTS), _counted("noted", noted, QuerySet.count, number))]
         others = rows.exclude(pk__in=noted.values("pk"))
-        first = (partial(ordered, noted, sort, SORTS), noted.count())
-        return InOrder([first, (partial(ordered, others, "name", SORTS), number - first[1])])
+        rest = number - sum(part[1] for part in first)
+        return InOrder([*first, (partial(ordered, others, "name", SORTS), rest)])
     return InOrder([(partial(ordered, rows, sort, SORTS), number)])
 
 
+def _counted(what: str, rows: QuerySet[Volume], count: Callable[[QuerySet[Volume]], Any], number: int) -> Any:
+    return remembered(what, rows, count, keeps=lambda _: number > FEW)
+
+
+def _numbers(rows: QuerySet[Volume], column: str, number: int) -> dict[int, int]:
+    """How many there are of each value."""
+
+    def count(rows: QuerySet[Volume]) -> dict[int, int]:
+        return dict(rows.values_list(column).annotate(Count("pk")))
+
+    return cast("dict[int, int]", _counted(f"by-{column}", rows, count, number))
+
+
+def _by_owner(
+    rows: QuerySet[Volume], counted: QuerySet[Volume], number: int, *, is_descending: bool
+) -> list[Part]:
+    numbers = _numbers(counted, "notes__owner", number)
+    name = "-name" if is_descending else "name"
+    owners = Group.objects.filter(pk__in=numbers).order_by(name).values_list("pk", flat=True)
+    return [(partial(_in, rows, "notes__owner", pk, name), numbers[pk]) for pk in owners]
+
+
 def _by_pool(
-    rows: QuerySet[Volume], counted: QuerySet[Volume], key: str, *, is_descending: bool
+    rows: QuerySet[Volume], counted: QuerySet[Volume], key: str, number: int, *, is_descending: bool
 ) -> list[Part]:
     """To join and sort takes long; a thousand pools are sorted at once."""
-    numbers = remembered(
-        "by-pool", counted, lambda found: dict(found.values_list("pool").annotate(Count("pk")))
-    )
+    numbers = _numbers(counted, "pool", number)
     pools = [
         pk for pk in Pool.objects.order_by(*_OF_POOLS[key]).values_list("pk", flat=True) if pk in numbers
     ]
     name = "-name" if is_descending else "name"
-    found = [(partial(_in_pool, rows, pk, name), numbers[pk]) for pk in pools]
+    found = [(partial(_in, rows, "pool", pk, name), numbers[pk]) for pk in pools]
     return found[::-1] if is_descending else found
 
 
-def _in_pool(rows: QuerySet[Volume], pk: int, sort: str) -> QuerySet[Volume]:
-    return ordered(rows.filter(pool=pk), sort, SORTS)
+def _in(rows: QuerySet[Volume], column: str, pk: int, sort: str) -> QuerySet[Volume]:
+    return ordered(rows.filter(**{column: pk}), sort, SORTS)

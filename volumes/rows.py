@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import NamedTuple
 
 from django.db.models import Count, Q, QuerySet, prefetch_related_objects
 
@@ -13,6 +14,11 @@ from storagemgr.jobs.models import Job, JobLock
 from storagemgr.jobs.words import shown_of
 from volumes.kinds import Kind, kind_of
 from volumes.models import DiskUse, Volume, VolumeNotes
+
+
+class Parent(NamedTuple):
+    pk: int
+    name: str
 
 
 @dataclass
@@ -30,7 +36,7 @@ class VolumeRow:
     is_read: bool = False
     notes: VolumeNotes | None = None
     due_at: datetime | None = None
-    parent: Volume | None = None
+    parent: Parent | None = None
 
     @property
     def kind(self) -> Kind:
@@ -139,18 +145,13 @@ def _children(volumes: Sequence[Volume], places: dict[tuple[int, str], set[int]]
     return found
 
 
-def _parents(volumes: Sequence[Volume], user: Actor | None) -> dict[tuple[int, str], Volume]:
+def _parents(volumes: Sequence[Volume], user: Actor | None) -> dict[tuple[int, str], Parent]:
     paths = {volume.backing_path for volume in volumes if volume.backing_path}
     if not paths:
         return {}
     seen = Volume.objects.visible_to(user) if user else Volume.objects.all()
-    rows = (
-        seen.filter(path__in=paths)
-        .order_by("pk")
-        .select_related("pool")
-        .only("name", "path", "pool__host_id")
-    )
-    return {(volume.pool.host_id, volume.path): volume for volume in rows}
+    rows = seen.filter(path__in=paths).order_by("pk").values_list("pool__host_id", "path", "pk", "name")
+    return {(host_id, path): Parent(pk, name) for host_id, path, pk, name in rows}
 
 
 def _locks(volumes: Sequence[Volume]) -> dict[tuple[int, object, str], list[JobLock]]:

@@ -53,9 +53,9 @@ class Review:
     def __init__(self, user: Actor) -> None:
         self.user, self.now, self.usage = user, timezone.now(), Usage()
         self.visible = Volume.objects.visible_to(user)
-        self.pools = {
-            pool.pk: pool for pool in Pool.objects.select_related("host").defer("xml", "running_xml")
-        }
+        pools = Pool.objects.only("host", "type", "state", "unreachable_since", "volumes_error").order_by()
+        # Not joined: each of a thousand pools would make its host anew.
+        self.pools = {pool.pk: pool for pool in pools.prefetch_related("host")}
 
     @cached_property
     def unknown(self) -> dict[int, str]:

@@ -11,6 +11,7 @@ from functools import cached_property
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from pools.models import Pool
+from volumes.among import among
 from volumes.identity import LUN, ON_A_SERVER, endings_of
 from volumes.models import DiskUse, Volume
 
@@ -50,7 +51,7 @@ class Usage:
         pools = [pk for group in self._groups[1] for pk in group]
         if not pools:
             return []
-        rows = Volume.objects.filter(pool__in=pools).exclude(path="").order_by()
+        rows = Volume.objects.filter(among("pool_id", pools)).exclude(path="").order_by()
         used = set(rows.filter(uses__isnull=False).values_list("pool__host_id", "path"))
         if not used:
             return []
@@ -61,18 +62,18 @@ class Usage:
     def in_use(self) -> Q:
         used = Q(pk__in=_referred().values("volume"))
         if self.sharing:
-            sharing = Volume.objects.filter(pool__in=self.sharing).exclude(identity="").order_by()
+            sharing = Volume.objects.filter(among("pool_id", self.sharing)).exclude(identity="").order_by()
             users = sharing.filter(pk__in=_referred().values("volume"))
             used |= Q(pk__in=sharing.filter(identity__in=users.values("identity")).values("pk"))
-        return used | Q(pk__in=self.by_other_ways) if self.by_other_ways else used
+        return used | among("pk", self.by_other_ways) if self.by_other_ways else used
 
     @cached_property
     def is_used(self) -> Q:
         used = Q(Exists(_referred().filter(volume=OuterRef("pk"))))
         if self.sharing:
             users = Volume.objects.filter(uses__isnull=False, identity=OuterRef("identity")).order_by()
-            used |= Q(pool__in=self.sharing) & ~Q(identity="") & Exists(users)
-        return used | Q(pk__in=self.by_other_ways) if self.by_other_ways else used
+            used |= among("pool_id", self.sharing) & ~Q(identity="") & Exists(users)
+        return used | among("pk", self.by_other_ways) if self.by_other_ways else used
 
 
 def _of_several(groups: Iterable[list[int]]) -> list[list[int]]:
