@@ -5,7 +5,7 @@ A VM of another host that uses the same file is as good a reason not to delete i
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from uuid import UUID
@@ -105,8 +105,8 @@ def uses_of(volume: Volume, twins: Iterable[Twin] | None = None) -> QuerySet[Dis
     """What VMs of any host have of these bytes, also by a path or an address that leads to no row of ours."""
     twins = list(twins_of(volume) if twins is None else twins)
     means = Q(volume__in={twin.pk for twin in twins})
-    for host_id, paths in _paths(twins).items():
-        means |= Q(host_id=host_id, path__in=paths)
+    for paths, hosts in hosts_by_paths(_paths(twins)):
+        means |= Q(host_id__in=hosts, path__in=paths)
     for ending in endings_of(volume):
         # An address begins with a letter and a path with "/", which comes before: an index leads to the addresses.
         by_index = Q(host__in=Host.objects.values("pk"), path__gte="0")
@@ -139,6 +139,14 @@ def _paths(twins: Iterable[Twin]) -> dict[int, set[str]]:
     return found
 
 
+def hosts_by_paths(paths: Mapping[int, Iterable[str]]) -> Iterable[tuple[frozenset[str], list[int]]]:
+    """Hosts that mount one export have the same paths: asked about together, twenty are one condition."""
+    found: dict[frozenset[str], list[int]] = defaultdict(list)
+    for host_id, some in paths.items():
+        found[frozenset(some)].append(host_id)
+    return found.items()
+
+
 def children_of(volume: Volume, twins: Iterable[Twin] | None = None) -> QuerySet[Volume]:
     """The volumes of any host whose backing store these bytes are, nearest level only."""
     twins = list(twins_of(volume) if twins is None else twins)
@@ -147,8 +155,8 @@ def children_of(volume: Volume, twins: Iterable[Twin] | None = None) -> QuerySet
 
 def _built_on(paths: dict[int, set[str]]) -> Q:
     built_on = Q(pk__in=[])
-    for host_id, some in paths.items():
-        built_on |= Q(pool__host_id=host_id, backing_path__in=some)
+    for some, hosts in hosts_by_paths(paths):
+        built_on |= Q(pool__host_id__in=hosts, backing_path__in=some)
     # Said twice, since a database finds the few by their index only where no host stands beside the path.
     return Q(backing_path__in=set().union(*paths.values())) & built_on
 

@@ -10,6 +10,7 @@ from django.db.models import Q
 from storagemgr.access.scopes import Actor
 from volumes.chain import chain_of
 from volumes.dependents import Look
+from volumes.identity import hosts_by_paths
 from volumes.models import DiskUse, Volume
 
 LEVELS = 3  # of overlays upon overlays
@@ -106,8 +107,8 @@ def _on(level: Iterable[tuple[int, str]]) -> Any:
     for host_id, path in level:
         paths[host_id].append(path)
     built_on = Q(pk__in=[])
-    for host_id, some in paths.items():
-        built_on |= Q(pool__host_id=host_id, backing_path__in=some)
+    for some, hosts in hosts_by_paths(paths):
+        built_on |= Q(pool__host_id__in=hosts, backing_path__in=some)
     return Volume.objects.filter(built_on)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from storagemgr.access.scopes import Actor, scope
 from storagemgr.hosts.models import Host
+from volumes.among import among
 from volumes.dependents import Look
 from volumes.models import DiskUse, Volume
 from volumes.panel import HOW
@@ -39,9 +40,11 @@ class Users:
 
 def users_of(user: Actor, look: Look) -> Users:
     volume = look.volume
-    overlays = DiskUse.objects.filter(volume__in=look.descendants).exclude(kind="backing")
+    overlays = DiskUse.objects.filter(among("volume_id", look.descendants)).exclude(kind="backing")
+    shown = ("host", "volume__name", "domain_name", "domain_uuid", "running", "target")
+    overlays = overlays.select_related("volume").only(*shown).prefetch_related("host")
     direct, hidden = _seen(user, look.uses)
-    indirect, hidden_too = _seen(user, overlays.select_related("host", "volume"))
+    indirect, hidden_too = _seen(user, overlays)
     vms = _grouped(direct, indirect)
     others = [twin.pk for twin in look.twins if twin.pk != volume.pk]
     rows = Volume.objects.visible_to(user).filter(pk__in=others) if others else Volume.objects.none()
