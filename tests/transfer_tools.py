@@ -5,12 +5,20 @@ import http.client
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from stack import Stack
+from django.contrib.auth.models import User
+from stack import Stack, wait_for
+
+from storagemgr.jobs.models import Job
+from storagemgr.jobs.operations import REGISTRY
+from storagemgr.jobs.submit import submit
+from volumes.models import Transfer, Volume
+from volumes.transfer.tickets import signature
 
 MIB = 1024**2
 Answer = tuple[int, dict[str, str], str]
@@ -92,6 +100,16 @@ def upload_seconds(stack: Stack, token: str, pool_id: int, file: Path, name: str
     with file.open("rb") as body:
         assert patch(headers["location"], 0, body, size)[0] == 204
     return time.perf_counter() - began
+
+
+def ticket(stack: Stack, name: str) -> str:
+    """Asks for a download of the volume, as olga; its address."""
+    volume = Volume.objects.select_related("pool__host").get(name=name)
+    actor = User.objects.get(username="olga")
+    job = submit(REGISTRY["volume.download"], volume, actor=actor, params={}, key=uuid.uuid4())
+    wait_for(lambda: Job.objects.filter(pk=job.pk, state="transferring").exists(), 30, stack.log("jobs"))
+    transfer = Transfer.objects.get(job=job)
+    return f"{stack.transfer_url}/transfer/downloads/{transfer.pk}/{signature(transfer)}/{name}"
 
 
 def download_seconds(url: str, target: Path) -> float:

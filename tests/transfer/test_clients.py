@@ -7,19 +7,16 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from urllib.parse import urlsplit
 
 import pytest
-from django.contrib.auth.models import User
 from stack import wait_for
-from transfer_tools import MIB, ask, create, memory_of, patch, pieces, real_data
+from transfer_tools import MIB, ask, create, memory_of, patch, pieces, real_data, ticket
 
 from storagemgr.jobs.models import Job
-from storagemgr.jobs.operations import REGISTRY
-from storagemgr.jobs.submit import submit
-from volumes.models import Transfer, Volume
-from volumes.transfer.tickets import signature
+from volumes.models import Transfer
 
 pytestmark = [pytest.mark.chaos, pytest.mark.django_db(transaction=True)]
 CLIENT = """
@@ -78,16 +75,6 @@ def _fetch_parts(stack, file) -> None:
     assert ask("HEAD", url)[0] == 410
 
 
-def ticket(stack, name: str) -> str:
-    """Asks for a download; its address."""
-    volume = Volume.objects.select_related("pool__host").get(name=name)
-    actor = User.objects.get(username="olga")
-    job = submit(REGISTRY["volume.download"], volume, actor=actor, params={}, key=uuid.uuid4())
-    wait_for(lambda: Job.objects.filter(pk=job.pk, state="transferring").exists(), 30, stack.log("jobs"))
-    transfer = Transfer.objects.get(job=job)
-    return f"{stack.transfer_url}/transfer/downloads/{transfer.pk}/{signature(transfer)}/{name}"
-
-
 def fetch(url: str, **headers: str):
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.netloc, timeout=60)
@@ -105,39 +92,48 @@ def test_half_a_gibibyte_takes_little_memory_and_keeps_its_holes(stack, live_poo
     status, headers, text = create(stack, token, 512 * MIB, pool=live_pool.pk, name="big.raw")
     assert status == 201, text
     process = stack.processes["transfer"].pid
-    before, most = _memory(process), [0]
-    gone = threading.Event()
-
-    def watch() -> None:
-        while not gone.wait(0.1):
-            most[0] = max(most[0], _memory(process))
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    assert patch(headers["location"], 0, pieces(file, 0), 512 * MIB)[0] == 204
-    gone.set()
-    watcher.join()
-    assert most[0] - before < 64 * MIB
+    with little_memory(process):
+        assert patch(headers["location"], 0, pieces(file, 0), 512 * MIB)[0] == 204
     job = Job.objects.get(operation="volume.upload")
     wait_for(lambda: Job.objects.filter(pk=job.pk, state="succeeded").exists(), 60, stack.log("jobs"))
     assert filecmp.cmp(file, images / "big.raw", shallow=False)
     assert (images / "big.raw").stat().st_blocks * 512 < 260 * MIB
-    _fetch_slowly(stack, process, before)
+    with little_memory(process):
+        _fetch_slowly(stack, file)
 
 
-def _fetch_slowly(stack, process: int, before: int) -> None:
-    """libvirt's library would take in the whole volume while the client sleeps."""
-    url = ticket(stack, "big.raw")
-    parts = urlsplit(url)
+def _fetch_slowly(stack, file) -> None:
+    """libvirt's library would take in all of the volume meanwhile."""
+    parts = urlsplit(ticket(stack, "big.raw"))
     connection = http.client.HTTPConnection(parts.netloc, timeout=60)
     connection.request("GET", parts.path)
     answer = connection.getresponse()
-    answer.read(MIB)
-    time.sleep(3)
-    assert _memory(process) - before < 64 * MIB
+    with file.open("rb") as wanted:
+        for _ in range(30):
+            assert answer.read(2 * MIB) == wanted.read(2 * MIB)
+            time.sleep(0.1)
     connection.close()
-    job = Job.objects.get(operation="volume.download")
-    assert job.state == "transferring"
+    assert Job.objects.get(operation="volume.download").state == "transferring"
+
+
+@contextmanager
+def little_memory(leader: int) -> Iterator[None]:
+    """AssertionError when it and its children ever have 64 MiB more than at the start."""
+    before, most, gone = _memory(leader), [0], threading.Event()
+
+    def watch() -> None:
+        while not gone.wait(0.1):
+            most[0] = max(most[0], _memory(leader))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield
+    finally:
+        gone.set()
+        watcher.join()
+    print(f"{(most[0] - before) / MIB:.0f} MiB more")
+    assert most[0] - before < 64 * MIB
 
 
 def _memory(leader: int) -> int:

@@ -21,6 +21,7 @@ from volumes.transfer.tickets import Refused
 
 State = Job.State
 TELL_EVERY_S = 0.5
+TELL_EVERY = 64 * 1024**2  # bytes
 _slots = threading.BoundedSemaphore(settings.TRANSFERS_AT_ONCE)
 _readers: Counter[int] = Counter()
 _readers_lock = threading.Lock()
@@ -45,19 +46,23 @@ class Turn:
         self.transfer = transfer
         self.name = f"transfer:{uuid.uuid4()}"
         self.is_first = False  # nobody had a turn before, so that nothing was written
-        self._told_at = 0.0
+        self._told_at, self._told = 0.0, 0
 
     def tell(self, done: int, *, at_once: bool = False) -> None:
         """Renew the lease and write the progress, seldom enough; Refused when the job was taken away."""
-        if not at_once and time.monotonic() - self._told_at < TELL_EVERY_S:
+        is_early = time.monotonic() - self._told_at < TELL_EVERY_S and done - self._told < TELL_EVERY
+        if is_early and not at_once:
             return
-        self._told_at = time.monotonic()
+        self._told_at, self._told = time.monotonic(), done
         now = timezone.now()
         rows = self._mine().update(
             lease_until=now + _lease(), done_bytes=done, progress_at=now, updated_at=now
         )
         if not rows:
             raise Refused(410, "The job was stopped, or somebody else sends its bytes now.")
+        if self.transfer.direction == Transfer.Direction.DOWN:
+            sent = Transfer.objects.filter(pk=self.transfer.pk, done__lt=done)
+            sent.update(done=done, moved_at=now)
 
     def _mine(self) -> QuerySet[Job]:
         rows = Job.objects.filter(pk=self.job.pk, state=State.TRANSFERRING)
