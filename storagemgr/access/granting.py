@@ -6,7 +6,7 @@ everything is always left.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time
 from typing import Any
 from uuid import UUID
 
@@ -31,8 +31,8 @@ LEFT = {
 
 
 def end_of(day: date) -> datetime:
-    """The moment after the day, in the time zone of the person, or of the server for a command."""
-    return timezone.make_aware(datetime.combine(day + timedelta(days=1), datetime.min.time()))
+    """The last second of the day, in the time zone of the person, or of the server for a command."""
+    return timezone.make_aware(datetime.combine(day, time(23, 59, 59)))
 
 
 class NotGrantable(Exception):

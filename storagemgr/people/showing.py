@@ -109,14 +109,14 @@ def _place(grant: Any, pools: list[Pool]) -> Place:
 
 
 def sentence_of(role: RoleFacts, roles: Mapping[str, RoleFacts]) -> str:
-    """What it may, by the largest built-in role that is a part of it: "all that Operator can; build, define"."""
+    """What it may, by the largest built-in role in it: "all that Operator can, and: build; define"."""
     parts = [one for one in roles.values() if one.is_built_in and one.rights < role.rights]
     part = max(parts, key=lambda one: len(one.rights), default=None)
     more = [words for right, words in rights.RIGHTS.items() if right in role.rights]
     if part is None or len(part.rights) < 2:
-        return ", ".join(more) or "nothing"
+        return "; ".join(more) or "nothing"
     beyond = [rights.RIGHTS[r] for r in rights.RIGHTS if r in role.rights - part.rights]
-    return f"all that {part.title} can, and: {', '.join(beyond)}"
+    return f"all that {part.title} can, and: {'; '.join(beyond)}"
 
 
 def grouped_rights() -> list[tuple[str, list[tuple[str, str]]]]:

@@ -174,7 +174,7 @@ def test_the_command_grants_own_roles_until_a_day(chief, outsider, pool):
     Role.objects.create(name="starter", title="Starter", rights=["pool.start"])
     call_command("grant", "starter", "--user", "otto", "--pool", str(pool.uuid), "--until", "2099-12-31")
     given = Grant.objects.get(user=outsider)
-    assert f"{timezone.localtime(given.expires_at):%Y-%m-%d %H:%M}" == "2100-01-01 00:00"
+    assert f"{timezone.localtime(given.expires_at):%Y-%m-%d %H:%M}" == "2099-12-31 23:59"
     for wrong, words in (
         (["king", "--user", "otto"], "no such role"),
         (["viewer", "--user", "otto", "--until", "2001-01-01"], "past"),
