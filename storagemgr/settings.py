@@ -142,7 +142,35 @@ ACCOUNT_PRESERVE_USERNAME_CASING = True
 # Seconds after which a person proves again who they are before data is lost or access changes; 0: never.
 REAUTHENTICATE_AFTER = env.int("REAUTHENTICATE_AFTER", default=300)
 ACCOUNT_REAUTHENTICATION_TIMEOUT = REAUTHENTICATE_AFTER
+
+# Single sign-on at an OpenID Connect provider: its issuer URL, and what it knows this program as.
+OIDC_ISSUER = env("OIDC_ISSUER", default="").rstrip("/")
+OIDC_NAME = env("OIDC_NAME", default="single sign-on")  # on the button: "Sign in with NAME"
+OIDC_SCOPES = env.list("OIDC_SCOPES", default=["openid", "profile", "email"])
+# The claim with the person's groups, which make members of the teams of that outside name; "": no groups.
+OIDC_GROUPS_CLAIM = env("OIDC_GROUPS_CLAIM", default="groups")
+OIDC_CREATE = env.bool("OIDC_CREATE", default=True)  # accounts for people who are not known here
+# Sign people in to the account that has their mail address, when the provider says that it verified it.
+OIDC_LINK_BY_MAIL = env.bool("OIDC_LINK_BY_MAIL", default=False)
 OIDC_HAS_MFA = env.bool("OIDC_HAS_MFA", default=False)  # the provider asks for a second factor itself
+SOCIALACCOUNT_ADAPTER = "storagemgr.access.single_sign_on.SocialAdapter"
+SOCIALACCOUNT_EMAIL_VERIFICATION = "none"
+SOCIALACCOUNT_PROVIDERS = {
+    "openid_connect": {
+        "OAUTH_PKCE_ENABLED": True,
+        "SCOPE": OIDC_SCOPES,
+        "APPS": [
+            {
+                "provider_id": "oidc",
+                "name": OIDC_NAME,
+                "client_id": env("OIDC_CLIENT_ID", default=""),
+                "secret": env("OIDC_CLIENT_SECRET", default=""),
+                "settings": {"server_url": OIDC_ISSUER},
+            }
+        ],
+    }
+}
+
 MFA_ADAPTER = "storagemgr.access.second_factor.MFAAdapter"
 MFA_FORMS = {
     "authenticate": "storagemgr.access.second_factor.CodeForm",

@@ -4,13 +4,15 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.forms import default_token_generator
 from allauth.account.utils import user_pk_to_url_str
 from allauth.core import context
+from django.conf import settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
-from storagemgr.access import throttle
+from storagemgr.access import single_sign_on, throttle
 from storagemgr.access.recent import is_recent, require_recent
+from storagemgr.access.scopes import only_looks
 from storagemgr.access.sign_in_events import Outcome, record
 
 
@@ -18,6 +20,10 @@ class AccountAdapter(DefaultAccountAdapter):
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         """Accounts are made by an administrator; nobody signs up."""
         return False
+
+    def get_login_redirect_url(self, request: HttpRequest) -> str:
+        """Where nobody wanted another page: who may only look starts at the helpdesk's."""
+        return reverse("helpdesk:helpdesk") if only_looks(request.user) else super().get_login_redirect_url(request)
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         name, address = credentials.get("username", ""), self.get_client_ip(request)
@@ -46,11 +52,11 @@ class AccountAdapter(DefaultAccountAdapter):
         return is_it
 
     def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
-        """Of the pages of second factors, which change how a person is known, in the way of recent.py."""
+        """Of the pages of second factors. allauth asks nothing of people without a password; recent.py does."""
         request = context.request
         if is_recent(request):
             return False
-        if not self.get_reauthentication_methods(request.user):
+        if not super().get_reauthentication_methods(request.user):
             require_recent(request)
         return True
 
@@ -61,7 +67,11 @@ class AccountAdapter(DefaultAccountAdapter):
             "mfa_reauthenticate:webauthn": "Use a security key",
         }
         found = super().get_reauthentication_methods(user)
-        return [method | {"description": words[method["id"]]} for method in found]
+        methods = [method | {"description": words[method["id"]]} for method in found]
+        if single_sign_on.can_prove(user):
+            words_of_it = f"Sign in with {settings.OIDC_NAME} again"
+            methods.append({"id": "sso", "description": words_of_it, "url": reverse("account_sso_again")})
+        return methods
 
     def logout(self, request: HttpRequest) -> None:
         user = request.user

@@ -8,6 +8,7 @@ from allauth.mfa.webauthn import views as keys
 from django.urls import path, re_path
 from django.views.generic import RedirectView
 
+from storagemgr.access import single_sign_on
 from storagemgr.access.preferences import preferences_page
 from storagemgr.access.preview import preview_page
 from storagemgr.access.recent import go_on
@@ -21,6 +22,9 @@ urlpatterns = [
     path("password/set/", views.password_set, name="account_set_password"),
     path("preferences/", preferences_page, name="account_preferences"),
     path("reauthenticate/", views.reauthenticate, name="account_reauthenticate"),
+    path("sso/", single_sign_on.start, name="account_sso"),
+    path("sso/back/", single_sign_on.callback, {"provider_id": "oidc"}, name="openid_connect_callback"),
+    path("sso/again/", single_sign_on.again_page, name="account_sso_again"),
     path("go-on/<slug:key>/", go_on, name="account_go_on"),
     path("security/", security_page, name="mfa_index"),
     path("security/sessions/", sessions_page, name="usersessions_list"),

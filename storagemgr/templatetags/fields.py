@@ -1,6 +1,7 @@
 import json
 
 from django import forms, template
+from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
 from django.forms import BoundField
 from django.utils.safestring import SafeString
@@ -26,3 +27,9 @@ def control(field: BoundField) -> SafeString:
 def as_json(value: object) -> str:
     """For a data attribute, which the template escapes."""
     return json.dumps(value, cls=DjangoJSONEncoder)
+
+
+@register.simple_tag
+def single_sign_on() -> str:
+    """The name of the identity provider, "" when there is none."""
+    return settings.OIDC_NAME if settings.OIDC_ISSUER else ""

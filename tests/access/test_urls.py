@@ -36,6 +36,8 @@ TABLE = {
     "account_preview": SIGNED_IN,
     "account_tokens": SIGNED_IN,
     "account_reauthenticate": MINE,
+    **dict.fromkeys(["account_sso", "openid_connect_callback"], ANYONE),
+    "account_sso_again": SIGNED_IN,
     "mfa_authenticate": ANYONE,  # between the password and the session
     **dict.fromkeys(["mfa_index", "usersessions_list", "mfa_list_webauthn"], SIGNED_IN),
     **dict.fromkeys(["mfa_reauthenticate", "mfa_reauthenticate_webauthn"], MINE),
@@ -91,6 +93,7 @@ TABLE = {
     "people:audit_export": (PEOPLE, ""),
     "people:audit_check": (CHIEF, ""),
     "people:audit_event": (CHIEF, "event"),
+    "people:teams": (PEOPLE, ""),
     "people:roles": (PEOPLE, ""),
     "people:grants": (PEOPLE, ""),
     "people:new_team": (PEOPLE, ""),
