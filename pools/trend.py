@@ -109,11 +109,15 @@ def forecast(points: Sequence[tuple[datetime, int]], free: int, now: datetime) -
     return Forecast("full" if left < LONGEST else "slow", since, over, pace, left)
 
 
-def forecasts_of(pools: Iterable[Filled], now: datetime | None = None) -> dict[int, Forecast]:
-    """By id. For few pools: one query, a hundred points of each. Those without any point are not in it."""
+def forecasts_of(
+    pools: Iterable[Filled], now: datetime | None = None, *, coarse: bool = False
+) -> dict[int, Forecast]:
+    """By id. For few pools: one query, a hundred points of each, of a `coarse` look two a day. Those without any point
+    are not in it."""
     now = now or timezone.now()
     known = {pool.pk: pool for pool in pools}
-    rows = UsageSample.objects.filter(pool__in=list(known), at__in=marks(now, WINDOW)).order_by("pool", "at")
+    looks = marks(now, WINDOW)[:: 2 if coarse else 1]
+    rows = UsageSample.objects.filter(pool__in=list(known), at__in=looks).order_by("pool", "at")
     points: dict[int, list[tuple[datetime, int]]] = defaultdict(list)
     for pk, at, used in rows.values_list("pool_id", "at", "allocation"):
         points[pk].append((at, used))
@@ -135,7 +139,7 @@ def filling(now: datetime | None = None) -> dict[int, Forecast]:
     key = f"pools.filling.{slot_of(now).timestamp():.0f}"
     found: dict[int, Forecast] | None = cache.get(key)
     if found is None:
-        soon = forecasts_of(_growing(now), now)
+        soon = forecasts_of(_growing(now), now, coarse=True)
         found = {pk: one for pk, one in soon.items() if one.kind == "full"}
         cache.set(key, found, settings.SAMPLE_PERIOD)
     return found
