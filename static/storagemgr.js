@@ -160,7 +160,7 @@
     }
     const typing = event.target.closest("input, textarea, select, [contenteditable]");
     if (event.key !== "/" || typing || event.ctrlKey || event.metaKey || event.altKey || !slashIsOn()) return;
-    const search = one(".sm-topbar input[type='search']");
+    const search = one(".sm-topbar input[type='search'], .sm-ask input[type='search']");
     if (!search) return;
     event.preventDefault();
     search.focus();

@@ -14,5 +14,6 @@ urlpatterns = [
     path("hosts/", include((host_patterns, "hosts"))),
     path("accounts/", include("storagemgr.access.urls")),
     path("people/", include("storagemgr.people.urls")),
+    path("helpdesk/", include("storagemgr.helpdesk.urls")),
     path("theme/", theme.choose, name="theme"),
 ]

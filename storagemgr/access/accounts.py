@@ -23,7 +23,9 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def get_login_redirect_url(self, request: HttpRequest) -> str:
         """Where nobody wanted another page: who may only look starts at the helpdesk's."""
-        return reverse("helpdesk:helpdesk") if only_looks(request.user) else super().get_login_redirect_url(request)
+        if only_looks(request.user):
+            return reverse("helpdesk:helpdesk")
+        return str(super().get_login_redirect_url(request))
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         name, address = credentials.get("username", ""), self.get_client_ip(request)

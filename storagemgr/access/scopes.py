@@ -63,6 +63,14 @@ def scope(user: Actor, right: str) -> Scope:
     )
 
 
+def only_looks(user: Actor) -> bool:
+    """Holds the right to see, somewhere, and no other anywhere."""
+    if not user.is_authenticated or not user.is_active or user.is_superuser:
+        return False
+    held = frozenset().union(*(grant.rights for grant in grants_of(user)))
+    return held & getattr(user, "previewed", held) == {"pool.view"}
+
+
 def grants_of(user: User) -> list[Any]:
     """Those in force, each with the `rights` of its role."""
     if not hasattr(user, "_grants"):

@@ -18,7 +18,7 @@ from storagemgr import theme
 from storagemgr.access.granting import sees_people
 from storagemgr.access.preferences import preferences_of, units
 from storagemgr.access.roles import title_of
-from storagemgr.access.scopes import Actor, grants_of, scope
+from storagemgr.access.scopes import Actor, grants_of, only_looks, scope
 
 register = template.Library()
 register.filter("sees_people", sees_people)
@@ -224,6 +224,12 @@ def nav_link(context: template.Context, view: str, title: str) -> SafeString:
     is_here = path.startswith("/pools/") or path == url if url == "/" else path.startswith(url)
     current = SafeString(' aria-current="page"') if is_here else ""
     return format_html('<a href="{}"{}>{}</a>', url, current, title)
+
+
+@register.filter
+def looks_only(user: Actor) -> bool:
+    """A person who may see and do nothing else is led to the helpdesk's page."""
+    return only_looks(user)
 
 
 @register.simple_tag(takes_context=True)

@@ -47,6 +47,7 @@ TABLE = {
     "mfa_download_recovery_codes": MINE,
     "account_go_on": SIGNED_IN,
     "theme": ANYONE,
+    "helpdesk:helpdesk": SIGNED_IN,
     "pools:fleet": SIGNED_IN,
     "pools:selected": SIGNED_IN,
     "pools:new": SIGNED_IN,
