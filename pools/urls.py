@@ -25,5 +25,6 @@ urlpatterns = [
     path(
         "pools/<int:pk>/configuration/<int:version>/", configuration.configuration_at, name="configuration_at"
     ),
+    path("pools/<int:pk>/timeline/", views.timeline, name="timeline"),
     path("pools/<int:pk>/<slug:slug>/", views.operate, name="operate"),
 ]

@@ -24,9 +24,10 @@ from storagemgr.hosts.manage import may_manage
 from storagemgr.hosts.models import Host
 from storagemgr.jobs import bulk
 from storagemgr.jobs.buttons import buttons_of
-from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import Operation, by_slug, operations_for
 from storagemgr.jobs.pages import operate as operation_page
+from storagemgr.jobs.timeline import Place, newest
+from storagemgr.jobs.timeline_page import timeline_page
 from storagemgr.listing import is_filtered, kept, ordered, page_of, sort_key, take_pinned
 from storagemgr.live import live_page
 from storagemgr.messages import message
@@ -35,7 +36,6 @@ from storagemgr.messages import message
 NOT_LISTED = ("volume.create", "pool.configure")
 
 NOTICES_SHOWN = 4
-HISTORY_SHOWN = 8
 VMS_SHOWN = 10
 
 
@@ -84,7 +84,6 @@ def pool(request: HttpRequest, pk: int) -> HttpResponse:
     [row] = rows_of(request.user, [found])
     buttons = buttons_of(request.user, found, operations_of(found), "pools:operate")
     vms = vms_of(found)
-    jobs = Job.objects.visible_to(request.user).in_lane(found.host_id, found.uuid)
     context = heading_of(request, found) | {
         "row": row,
         "trend": trend_of(found, request.GET.get("trend", "")),
@@ -94,10 +93,18 @@ def pool(request: HttpRequest, pk: int) -> HttpResponse:
         "note": next((b for b in buttons if b.operation.name == "pool.note" and not b.off), None),
         "vms": vms[:VMS_SHOWN],
         "vm_count": len(vms),
-        "history": list(jobs.exclude(state__in=Job.ACTIVE)[:HISTORY_SHOWN]),
-        "history_url": f"{reverse('jobs:list')}?pool={found.pk}",
+        "timeline": newest(request.user, Place(found.host_id, found.uuid)),
+        "timeline_url": reverse("pools:timeline", args=[found.pk]),
     }
     return live_page(request, "pools/pool.html", context)
+
+
+@require_safe
+def timeline(request: HttpRequest, pk: int) -> HttpResponse:
+    found = visible_or_404(request, Pool.objects.select_related("host"), pk=pk)
+    crumbs = [("Pools", reverse("pools:fleet")), (found.name, found.get_absolute_url())]
+    jobs_url = f"{reverse('jobs:list')}?pool={found.pk}"
+    return timeline_page(request, Place(found.host_id, found.uuid), found, crumbs, jobs_url)
 
 
 def heading_of(request: HttpRequest, found: Pool) -> dict[str, Any]:

@@ -14,6 +14,7 @@ urlpatterns = [
     path("volumes/export/", export.of_all_pools, name="export"),
     path("volumes/selected/<slug:slug>/", bulk.selected, {"many": MANY}, name="selected"),
     path("volumes/<int:pk>/", views.volume, name="volume"),
+    path("volumes/<int:pk>/timeline/", views.timeline, name="timeline"),
     path("volumes/<int:pk>/<slug:slug>/", views.operate, name="operate"),
     path("pools/<int:pk>/volumes/", lists.of_pool, name="of_pool"),
     path("pools/<int:pk>/volumes/export/", export.of_pool, name="export_pool"),

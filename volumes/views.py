@@ -15,6 +15,8 @@ from storagemgr.jobs.buttons import buttons_of
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import REGISTRY, operations_for
 from storagemgr.jobs.pages import operate as operation_page
+from storagemgr.jobs.timeline import Place, newest
+from storagemgr.jobs.timeline_page import timeline_page
 from storagemgr.jobs.views import cancel_of
 from storagemgr.live import live_page
 from storagemgr.templatetags.storage import size
@@ -29,7 +31,6 @@ from volumes.tree import tree_of
 from volumes.uses import users_of
 from volumes.wipe_records import wipes_of
 
-HISTORY_SHOWN = 8
 # Operations that stand in another card, or that are a part of another one.
 ELSEWHERE = ("volume.read_xml", "volume.note", "volume.own")
 
@@ -54,7 +55,7 @@ def volume(request: HttpRequest, pk: int) -> HttpResponse:
         "deletion": deletion,
         "undo": cancel_of(request, deletion) if deletion else None,
         "wipes": wipes_of(found),
-        "jobs": jobs_of(request, found, is_active=True),
+        "jobs": active_jobs_of(request, found),
         "users": users_of(request.user, look),
         "tree": tree,
         "parent": tree.parent,
@@ -64,21 +65,26 @@ def volume(request: HttpRequest, pk: int) -> HttpResponse:
         "note": next((b for b in buttons if b.operation.name == "volume.note" and not b.off), None),
         "buttons": [b for b in buttons if b.operation.name not in ELSEWHERE],
         "clone": next((b for b in buttons if b.operation.name == "volume.clone" and not b.off), None),
-        "history": jobs_of(request, found, is_active=False)[:HISTORY_SHOWN],
-        "history_url": f"{reverse('jobs:list')}?{history_query(found)}",
+        "timeline": newest(request.user, Place(found.pool.host_id, found.pool.uuid, found.name)),
+        "timeline_url": reverse("volumes:timeline", args=[found.pk]),
     }
     return live_page(request, "volumes/volume.html", context | attaching(request.GET, row, details))
 
 
-def jobs_of(request: HttpRequest, found: Volume, *, is_active: bool) -> QuerySet[Job]:
-    """The jobs that made, changed or copied the volume, newest first."""
+@require_safe
+def timeline(request: HttpRequest, pk: int) -> HttpResponse:
+    found = visible_or_404(request, Volume.objects.select_related("pool__host"), pk=pk)
+    pool = found.pool
+    crumbs = [(pool.name, pool.get_absolute_url()), (found.name, found.get_absolute_url())]
+    query = urlencode({"pool": pool.pk, "volume": found.name}, errors="surrogateescape")
+    place = Place(pool.host_id, pool.uuid, found.name)
+    return timeline_page(request, place, found, crumbs, f"{reverse('jobs:list')}?{query}")
+
+
+def active_jobs_of(request: HttpRequest, found: Volume) -> QuerySet[Job]:
+    """The jobs that make, change or copy the volume, newest first."""
     here = Job.objects.visible_to(request.user).in_lane(found.pool.host_id, found.pool.uuid)
-    about = here.about_volume(found.name)
-    return about.active() if is_active else about.exclude(state__in=Job.HOLDING)
-
-
-def history_query(found: Volume) -> str:
-    return urlencode({"pool": found.pool_id, "volume": found.name}, errors="surrogateescape")
+    return here.about_volume(found.name).active()
 
 
 def sentence_of(found: Volume) -> tuple[str, str]:

@@ -85,7 +85,7 @@ def test_what_runs_and_what_was_done(see, viewer, pool, make_job):
     text = text_of(page)
     assert "2 GiB of 8 GiB" in text
     assert f'<a href="/jobs/{waiting.pk}/">Refresh default</a> <span class="muted">waits</span>' in text
-    assert [job.pk for job in page.context["history"]] == [done.pk]
+    assert [entry.url for entry in page.context["timeline"]] == [done.get_absolute_url()]
     assert running in page.context["row"].jobs
 
 

@@ -176,7 +176,7 @@ def test_jobs_about_it(see, viewer, volume, make_job):
     made = make_job(pool, state="succeeded", volume_name=volume.name, finished_at=timezone.now())
     make_job(pool, state="succeeded", volume_name="other.qcow2", finished_at=timezone.now())
     page = see(viewer, f"/volumes/{volume.pk}/")
-    assert [job.pk for job in page.context["history"]] == [made.pk]
+    assert [entry.url for entry in page.context["timeline"]] == [made.get_absolute_url()]
     assert len(page.context["jobs"]) == 1
 
 
@@ -331,11 +331,11 @@ def test_overlays_in_pools_that_are_hidden_from_a_person_have_no_names(
     assert "seen.qcow2 and 1 in other pools" in see(person, volume.get_absolute_url()).content.decode()
 
 
-def test_all_jobs_of_the_history_are_the_ones_of_this_volume(see, viewer, make_volume, make_job):
+def test_all_jobs_of_the_timeline_are_the_ones_of_this_volume(see, viewer, make_volume, make_job):
     volume = make_volume("a & b.qcow2")
     make_job(volume.pool, title="Create it", state="succeeded", volume_name=volume.name)
     make_job(volume.pool, title="Copy it", state="succeeded", params={"source": volume.name})
     make_job(volume.pool, title="Not it", state="succeeded", volume_name=str(volume.pk))
-    page = see(viewer, f"/volumes/{volume.pk}/")
-    listed = see(viewer, page.context["history_url"])
+    page = see(viewer, f"/volumes/{volume.pk}/timeline/")
+    listed = see(viewer, page.context["jobs_url"])
     assert [row.job.title for row in listed.context["rows"]] == ["Copy it", "Create it"]
