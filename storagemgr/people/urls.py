@@ -1,6 +1,6 @@
 from django.urls import path
 
-from storagemgr.people import audit, grants, persons, roles, team_editing, teams
+from storagemgr.people import audit, grants, persons, roles, sign_in, team_editing, teams
 
 app_name = "people"
 urlpatterns = [
@@ -11,6 +11,8 @@ urlpatterns = [
     path("<int:pk>/close/", persons.close, name="close"),
     path("<int:pk>/open/", persons.reopen, name="open"),
     path("<int:pk>/tokens/<int:token>/revoke/", persons.revoke_token, name="revoke_token"),
+    path("<int:pk>/sign-in/", sign_in.sign_in, name="sign_in"),
+    path("locks/", sign_in.locks, name="locks"),
     path("audit/", audit.audit_list, name="audit"),
     path("audit/export/", audit.audit_export, name="audit_export"),
     path("audit/check/", audit.audit_check, name="audit_check"),

@@ -12,7 +12,7 @@ from django.utils import timezone
 from pools import noting
 from pools.models import NewPool, Pool, PoolConfiguration, PoolDraft
 from storagemgr.access import audit
-from storagemgr.access.models import AuditEvent, Grant, Role
+from storagemgr.access.models import AuditEvent, Grant, Role, Token
 from storagemgr.access.rights import ROLES, roles_with
 from storagemgr.jobs.models import Batch, Job
 from storagemgr.jobs.operations import REGISTRY, operations_for
@@ -92,6 +92,11 @@ TABLE = {
     "pools:draft_discard": ("owner", "draft"),
     "hosts:operate": ("operation", "host"),
     "hosts:new": EVERYWHERE,
+    "people:people": (PEOPLE, ""),
+    "people:person": (PEOPLE, "person"),
+    "people:invite": (CHIEF, ""),
+    **{f"people:{name}": (CHIEF, "person") for name in ("link", "open", "revoke_token")},
+    "people:close": (PEOPLE, "person"),
     "people:sign_in": (PEOPLE, "person"),
     "people:locks": (PEOPLE, ""),
     "people:audit": (PEOPLE, ""),
@@ -122,6 +127,7 @@ ARGUMENTS = {
     "mfa_edit_webauthn": {"pk": 1},
     "mfa_remove_webauthn": {"pk": 1},
     "people:role": {"name": "starter"},
+    "people:revoke_token": {"token": 1},
     "people:delete_role": {"name": "starter"},
     "pools:selected": {"slug": "stop"},
     "volumes:selected": {"slug": "delete"},
@@ -130,6 +136,7 @@ ARGUMENTS = {
 }
 POST_ONLY = {"jobs:acknowledge", "jobs:undo_batch", "jobs:cancel", "jobs:give_up", "pools:draft_discard"}
 POST_ONLY |= {"people:join", "people:leave", "people:audit_check"}
+POST_ONLY |= {"people:link", "people:open", "people:revoke_token"}
 
 
 def names(patterns, namespace=""):
@@ -158,6 +165,7 @@ def things(volume, host, pool):
     xml = f"<pool type='dir'><name>{pool.name}</name><uuid>{pool.uuid}</uuid></pool>"
     PoolConfiguration.objects.create(pk=1, host=host, pool_uuid=pool.uuid, xml=xml)
     team = Group.objects.create(name="Web")
+    Token.objects.create(pk=1, user=draft.owner, name="backup", digest="0", expires_at=timezone.now())
     Role.objects.create(name="starter", title="Starter", rights=["pool.view"])
     event = audit.record("pool.start", audit.Outcome.DONE, actor=None, host_id=host.pk, pool_uuid=pool.uuid)
     return {
