@@ -1,6 +1,8 @@
 """What the transfer process refuses before libvirt is asked."""
 
+import threading
 import uuid
+from contextlib import ExitStack
 from datetime import timedelta
 
 import pytest
@@ -13,9 +15,10 @@ from storagemgr.access import tokens
 from storagemgr.access.models import Grant
 from storagemgr.jobs.models import Job
 from volumes.models import Transfer
+from volumes.transfer import downloads, turns
 from volumes.transfer import settings as transfer_settings
 from volumes.transfer.sweep import sweep
-from volumes.transfer.tickets import signature
+from volumes.transfer.tickets import Refused, signature
 
 pytestmark = pytest.mark.django_db
 SIZE = 1000
@@ -157,8 +160,6 @@ def test_one_writer_at_a_time_and_none_beside_an_exclusive_job(tus, transfer, po
 
 
 def test_too_many_streams_wait(tus, transfer, settings):
-    from volumes.transfer import turns
-
     one = transfer()
     taken = [turns._slots.acquire(blocking=False) for _ in range(settings.TRANSFERS_AT_ONCE)]
     try:
@@ -167,6 +168,23 @@ def test_too_many_streams_wait(tus, transfer, settings):
     finally:
         for _ in filter(None, taken):
             turns._slots.release()
+
+
+def test_a_client_that_takes_nothing_loses_its_slot_to_the_next(transfer, settings, monkeypatch):
+    monkeypatch.setattr(downloads, "CHUNK", 100)
+    monkeypatch.setattr(turns, "_slots", threading.BoundedSemaphore(1))
+    one, opened = transfer("volume.download", "down", done=0), ExitStack()
+    opened.enter_context(turns.slot())
+    pieces = downloads.Pieces(one, turns.Turn(one), [b"x" * 100] * 10, 0, SIZE, opened)
+    assert len(next(pieces)) == 100
+    with pytest.raises(Refused), turns.slot():
+        pass
+    pieces.moved_at -= turns.STALLED_S
+    with turns.slot():
+        assert list(pieces) == []
+        pieces.close()
+    assert Transfer.objects.get(pk=one.pk).done == 100
+    assert Job.objects.get(pk=one.job_id).state == "transferring"
 
 
 def test_delete_cancels_and_a_worker_takes_the_part_back(tus, transfer):

@@ -5,6 +5,8 @@ this process, with Retry-After.
 """
 
 import re
+import threading
+import time
 import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
@@ -20,8 +22,9 @@ from storagemgr.jobs.runner import end, ring_next
 from storagemgr.virt.streams import Download
 from volumes.models import Transfer
 from volumes.transfer.http import text
+from volumes.transfer.records import note_address
 from volumes.transfer.tickets import Direction, Refused, redeem, safe_name
-from volumes.transfer.turns import TELL_EVERY, Turn, slot, turn
+from volumes.transfer.turns import TELL_EVERY, Turn, readers, slot, turn
 
 CHUNK = 1024**2  # for the server at once; each handing over makes three threads take turns
 RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
@@ -45,6 +48,8 @@ def download(request: HttpRequest, pk: uuid.UUID, signed: str, name: str) -> Any
         response["Content-Range"] = f"bytes */{transfer.size}"
         return response
     start, stop, is_part = wanted
+    if request.method == "GET":
+        note_address(request, transfer)
     answer = HttpResponse() if request.method == "HEAD" or start == stop else _stream(transfer, start, stop)
     answer.status_code = 206 if is_part else 200
     if is_part:
@@ -105,7 +110,11 @@ def _take_up(transfer: Transfer, start: int, stop: int) -> None:
 
 
 class Pieces:
-    """The pieces of one answer. The server calls close() at the end, also when the client went away."""
+    """The pieces of one answer. The server calls close() at the end, also when the client went away.
+
+    close() also comes from another thread, for a client that takes less than a piece in STALLED_S: when it does go on,
+    its answer ends early and it can ask for the rest.
+    """
 
     def __init__(
         self, transfer: Transfer, mine: Turn, stream: Download, start: int, stop: int, opened: ExitStack
@@ -115,27 +124,36 @@ class Pieces:
         self.stop = stop
         self._opened = opened
         self._pieces = joined(stream)
+        self._lock, self._is_closed = threading.Lock(), False
+        self.moved_at = time.monotonic()
+        readers.add(self)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
         # Asked for the next one: the one before was sent.
-        if self.at >= self.stop:
-            raise StopIteration
-        piece = next(self._pieces)
-        self.at += len(piece)
-        self.mine.tell(
-            max(self.at, self.transfer.done) if self.start <= self.transfer.done else self.transfer.done
-        )
-        return piece
+        with self._lock:
+            if self.at >= self.stop or self._is_closed:
+                raise StopIteration
+            piece = next(self._pieces)
+            self.at += len(piece)
+            known = self.transfer.done
+            self.mine.tell(max(self.at, known) if self.start <= known else known)
+            self.moved_at = time.monotonic()
+            return piece
 
     def close(self) -> None:
-        try:
-            note(self.transfer, self.start, self.at)
-        finally:
-            self._opened.close()
-            ring_next(self.transfer.job)
+        with self._lock:
+            if self._is_closed:
+                return
+            self._is_closed = True
+            readers.discard(self)
+            try:
+                note(self.transfer, self.start, self.at)
+            finally:
+                self._opened.close()
+                ring_next(self.transfer.job)
 
 
 def joined(pieces: Iterable[bytes]) -> Iterator[bytes]:

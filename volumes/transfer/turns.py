@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Protocol
 
 from django.conf import settings
 from django.db import transaction
@@ -22,15 +23,37 @@ from volumes.transfer.tickets import Refused
 State = Job.State
 TELL_EVERY_S = 0.5
 TELL_EVERY = 64 * 1024**2  # bytes
+STALLED_S = 120.0
 _slots = threading.BoundedSemaphore(settings.TRANSFERS_AT_ONCE)
 _readers: Counter[int] = Counter()
 _readers_lock = threading.Lock()
 
 
+class Reader(Protocol):
+    """Who holds a slot and waits for a client to take what it was given last, `moved_at` (monotonic)."""
+
+    moved_at: float
+
+    def close(self) -> None: ...
+
+
+readers: set[Reader] = set()
+
+
+def _close_stalled() -> None:
+    for reader in list(readers):
+        if time.monotonic() - reader.moved_at > STALLED_S:
+            reader.close()
+
+
 @contextmanager
 def slot() -> Iterator[None]:
-    """One of the TRANSFERS_AT_ONCE streams of this process."""
-    if not _slots.acquire(blocking=False):
+    """One of the TRANSFERS_AT_ONCE streams of this process; when none is free, stalled readers lose theirs."""
+    is_mine = _slots.acquire(blocking=False)
+    if not is_mine:
+        _close_stalled()
+        is_mine = _slots.acquire(blocking=False)
+    if not is_mine:
         raise Refused(503, "Enough other transfers are under way; try again soon.", again_after_s=5)
     try:
         yield

@@ -22,7 +22,7 @@ _ZEROS = bytes(READ)
 
 
 class Stalled(Exception):
-    """The client sent nothing for IDLE_S."""
+    """The client sent less than READ in IDLE_S."""
 
 
 class Body:
