@@ -55,7 +55,10 @@ class TeamForm(forms.Form):
 
 
 class PlaceForm(forms.Form):
-    """A role, where, and until when. `by`: who gives it. Each cleaned `place` is a finding.Where."""
+    """A role, where, and until when. `by`: who gives it. The cleaned `place` is a finding.Where.
+
+    `refusal`: what they may not give, after validation; the errors say why.
+    """
 
     role = forms.ChoiceField(
         label="Role", widget=forms.RadioSelect, error_messages={"required": "Choose one."}
@@ -77,6 +80,7 @@ class PlaceForm(forms.Form):
     def __init__(self, *args: Any, by: Actor, is_needed: bool = True, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.by = by
+        self.refusal = ""
         self.roles = all_roles()
         offered = [role for role in self.roles.values() if may_offer(by, role)]
         none = [] if is_needed else [("", "No role yet")]
@@ -110,10 +114,12 @@ class PlaceForm(forms.Form):
 
     def _check_right(self, role: str, place: finding.Where, until: Any) -> None:
         if why := granting.why_not(self.by, role, place.host_id, place.pool_uuid):
+            self.refusal = f"{self.roles[role].title} on {place.place.text}"
             self.add_error("role", why)
             return
         wanted = Grant(role=role, host=place.host, pool_uuid=place.pool_uuid, expires_at=until)
         if "until" not in self.errors and (why := granting.why_not_so_long(self.by, wanted)):
+            self.refusal = f"{self.roles[role].title} on {place.place.text}"
             self.add_error("until", why)
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.models import Group, User
-from django.db.models import Q, QuerySet
+from django.db.models import DateTimeField, Q, QuerySet, Value
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
@@ -20,14 +21,14 @@ from storagemgr.access.roles import all_roles
 from storagemgr.listing import ID_LIMIT, chips, is_filtered, menu, ordered, page_of, sort_key
 from storagemgr.people import finding
 from storagemgr.people.forms import GrantForm, PlaceForm
-from storagemgr.people.guard import changing_page, people_page, require, see
+from storagemgr.people.guard import changing_page, people_page, refuse, require, see
 from storagemgr.people.showing import Shown, holder_url, places_of, sentence_of, shown
 from storagemgr.templatetags.storage import printable
 
 SORTS: dict[str, Any] = {
-    "holder": ["group__name", "user__username"],
+    "holder": [Coalesce("group__name", "user__username")],
     "role": ["role"],
-    "ends": ["expires_at"],
+    "ends": [Coalesce("expires_at", Value(granting.NEVER, DateTimeField()))],
     "made": ["created_at"],
 }
 Q_LIMIT = 200
@@ -81,6 +82,7 @@ def new(request: HttpRequest) -> HttpResponse:
     initial = request.POST.dict() if request.method == "POST" else _initial(request)
     form = GrantForm(request.POST if is_asked else None, initial=initial, by=request.user)
     if not form.is_valid():
+        note_refusal(request, "access.grant", form)
         return _form_page(request, form)
     holder, place = form.cleaned_data["holder"], form.cleaned_data["place"]
     require_recent(request, "Granting a role")
@@ -90,6 +92,12 @@ def new(request: HttpRequest) -> HttpResponse:
     )
     messages.success(request, words)
     return see(holder_url(made) or reverse("people:grants"))
+
+
+def note_refusal(request: HttpRequest, action: str, form: PlaceForm) -> None:
+    if form.refusal:
+        why = [text for name in ("role", "until") for text in form.errors.get(name, [])]
+        refuse(request, action, form.refusal, " ".join(why))
 
 
 def given(form: PlaceForm) -> dict[str, Any]:

@@ -50,8 +50,13 @@ def require(request: HttpRequest, action: str, why_not: str, what: str = "") -> 
     """Refuses with `why_not`, and audits it, unless that is empty."""
     if not why_not:
         return
-    record(request.user, action, what, audit.address_of(request), outcome=audit.Outcome.DENIED, why=why_not)
+    refuse(request, action, what, why_not)
     raise PermissionDenied(why_not)
+
+
+def refuse(request: HttpRequest, action: str, what: str, why: str) -> None:
+    """Into the audit, for a page that says why itself."""
+    record(request.user, action, what, audit.address_of(request), outcome=audit.Outcome.DENIED, why=why)
 
 
 def see(url: str) -> HttpResponse:

@@ -15,7 +15,7 @@ from storagemgr.access.granting import visible_grants
 from storagemgr.access.recent import require_recent
 from storagemgr.access.roles import RoleFacts, all_roles
 from storagemgr.people.forms import RoleForm
-from storagemgr.people.guard import changing_page, people_page, require, see
+from storagemgr.people.guard import changing_page, people_page, refuse, require, see
 from storagemgr.people.showing import grouped_rights, sentence_of, shown
 from storagemgr.templatetags.storage import printable
 
@@ -65,7 +65,7 @@ def new(request: HttpRequest) -> HttpResponse:
     source = all_roles().get(request.GET.get("from", ""))
     initial = {"rights": list(source.rights), "needs_mfa": source.needs_mfa} if source else {}
     form = RoleForm(request.POST if request.method == "POST" else None, initial=initial)
-    if not _is_good(request, form, frozenset()):
+    if not _is_good(request, "role.create", form, frozenset()):
         return _form_page(request, form, None, source)
     values = form.cleaned_data
     require_recent(request, f"Making role {printable(values['title'])}")
@@ -83,7 +83,7 @@ def edit(request: HttpRequest, name: str) -> HttpResponse:
     require(request, "role.change", role_making.why_not(request.user), f"Role {role.title}")
     initial = {"title": role.title, "rights": list(role.rights), "needs_mfa": role.needs_mfa}
     form = RoleForm(request.POST if request.method == "POST" else None, role=role, initial=initial)
-    if not _is_good(request, form, role.rights):
+    if not _is_good(request, "role.change", form, role.rights):
         return _form_page(request, form, role)
     values: dict[str, Any] = initial | form.cleaned_data
     require_recent(request, f"Changing role {printable(role.title)}")
@@ -105,11 +105,12 @@ def _role(name: str) -> RoleFacts:
     raise Http404
 
 
-def _is_good(request: HttpRequest, form: RoleForm, before: frozenset[str]) -> bool:
+def _is_good(request: HttpRequest, action: str, form: RoleForm, before: frozenset[str]) -> bool:
     if not form.is_valid():
         return False
     wanted = form.cleaned_data.get("rights", before)
     if why := role_making.why_not(request.user, wanted ^ before):
+        refuse(request, action, f"Role {form.cleaned_data['title']}", why)
         form.add_error("rights", why)
     return not form.errors
 

@@ -15,7 +15,7 @@ from storagemgr.access.recent import require_recent
 from storagemgr.listing import ID_LIMIT
 from storagemgr.people import finding
 from storagemgr.people.forms import NewTeamForm, TeamForm
-from storagemgr.people.grants import given, place_choices
+from storagemgr.people.grants import given, note_refusal, place_choices
 from storagemgr.people.guard import changing_page, require, see
 from storagemgr.templatetags.storage import printable
 
@@ -28,6 +28,7 @@ def new(request: HttpRequest) -> HttpResponse:
         request.POST if is_asked else None, initial=_initial(request), by=request.user, is_needed=False
     )
     if not form.is_valid():
+        note_refusal(request, "team.create", form)
         return _new_page(request, form)
     name = form.cleaned_data["name"]
     require_recent(request, f"Making team {printable(name)}")

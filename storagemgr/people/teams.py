@@ -16,6 +16,7 @@ from storagemgr.access.audit import address_of
 from storagemgr.access.granting import manages, visible_grants
 from storagemgr.access.models import Team
 from storagemgr.access.recent import require_recent
+from storagemgr.access.scopes import Actor, scope
 from storagemgr.listing import ID_LIMIT, chips, is_filtered, ordered, page_of, sort_key
 from storagemgr.people.finding import people_like
 from storagemgr.people.guard import changing_page, people_page, require, see
@@ -26,6 +27,7 @@ from volumes.models import VolumeNotes
 SORTS = {"name": ["name"], "members": [F("members"), "name"]}
 Q_LIMIT = 200
 FOUND_LIMIT = 8
+NOTES: dict[str, Any] = {"volumes": VolumeNotes, "pools": PoolNotes}
 EMPTY, IDLE = "empty", "idle"
 
 
@@ -82,7 +84,7 @@ def team(request: HttpRequest, pk: int) -> HttpResponse:
         "members": page_of(request, members),
         "grants": grants,
         "sentences": dict.fromkeys((g.role, g.words) for g in grants if not g.is_over),
-        "owns": owned(group),
+        "owns": owned(group, request.user),
         "why_not": teams.why_not(request.user, group),
         "why_not_more": teams.why_not(request.user, group, for_more=True),
         "manages": manages(request.user),
@@ -104,11 +106,19 @@ def _found(request: HttpRequest, group: Group) -> dict[str, Any]:
     return {"person": text, "found": found[:FOUND_LIMIT], "is_more": len(found) > FOUND_LIMIT}
 
 
-def owned(group: Group) -> dict[str, int]:
-    return {
-        "volumes": VolumeNotes.objects.filter(owner=group).count(),
-        "pools": PoolNotes.objects.filter(owner=group).count(),
-    }
+def owned(group: Group, user: Actor, right: str = "pool.view") -> dict[str, int]:
+    """How much the team owns where the person holds `right`."""
+    there = scope(user, right).filter("host_id", "pool_uuid")
+    return {name: rows.objects.filter(there, owner=group).count() for name, rows in NOTES.items()}
+
+
+def _why_not_deleted(user: Actor, group: Group) -> str:
+    if why := teams.why_not(user, group):
+        return why
+    of_all = {name: rows.objects.filter(owner=group).count() for name, rows in NOTES.items()}
+    if of_all != owned(group, user, granting.RIGHT):
+        return "This team owns pools or volumes where you may not grant roles. Ask somebody who may."
+    return ""
 
 
 @require_POST
@@ -144,8 +154,8 @@ def _move(request: HttpRequest, pk: int, act: Any, words: str) -> HttpResponse:
 @changing_page("team.delete")
 def delete(request: HttpRequest, pk: int) -> HttpResponse:
     group = _group(pk)
-    require(request, "team.delete", teams.why_not(request.user, group), f"Team {group}")
-    goes = owned(group)
+    require(request, "team.delete", _why_not_deleted(request.user, group), f"Team {group}")
+    goes = owned(group, request.user, granting.RIGHT)
     if request.method == "POST":
         require_recent(request, f"Deleting team {printable(group)}")
         teams.delete(request.user, group, address_of(request), owned=goes)

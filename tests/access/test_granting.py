@@ -71,12 +71,15 @@ def test_nobody_gives_or_takes_more_than_they_hold(make_user, outsider, host):
     assert event.object_text == "Manager for otto on kvm1"
 
 
-def test_nobody_gives_a_role_for_longer_than_they_hold_it(chief, make_user, outsider, host):
+def test_nobody_gives_a_role_for_longer_than_they_hold_it(chief, make_user, outsider, host, make_host):
     end = timezone.now() + A_WEEK
     guest = make_user("gast", "administrator", host=host, expires_at=end)
+    same, other = uuid.uuid4(), make_host("kvm2")
+    Grant.objects.create(user=guest, role="administrator", host=other, pool_uuid=same)
     refused("only until", grant, guest, user=guest, role="administrator", host=host)
     refused("only until", grant, guest, user=outsider, role="viewer", host=host, expires_at=end + A_WEEK)
     grant(guest, user=outsider, role="viewer", host=host, expires_at=end)
+    refused("only until", grant, guest, user=outsider, role="viewer", host=host, pool_uuid=same)
     crew = teams.make(chief, "Crew")
     grant(chief, group=crew, role="viewer", host=host)
     refused("for longer", teams.join, guest, crew, guest)

@@ -59,6 +59,7 @@ def test_a_new_team_is_one_form(client, chief, make_user, make_host, make_pool):
         "until": "2099-12-31",
     }
     url = reverse("people:new_team")
+    assert "archive on every host that has it" in text_of(client, "new_team")
     found = client.post(url, typed | {"find": "place", "place_q": "kvm2", "name": ""})
     assert found.status_code == 200
     page = found.content.decode()
@@ -87,6 +88,41 @@ def test_a_new_team_is_one_form(client, chief, make_user, make_host, make_pool):
         "team.join",
         "access.grant",
     ]
+
+
+def test_what_is_refused_in_a_form_is_in_the_audit(client, chief, make_user, outsider, host):
+    Role.objects.create(name="doorkeeper", title="Doorkeeper", rights=["access.manage", "pool.view"])
+    end = timezone.now() + timedelta(days=7)
+    client.force_login(make_user("dora", "doorkeeper", host=host, expires_at=end))
+    # Only a part of the way: what they may grant somewhere is offered, the rest is no choice at all.
+    offered = text_of(client, "grant")
+    assert 'value="viewer"' in offered
+    assert 'value="operator"' not in offered
+    typed = {"holder": f"user:{outsider.pk}", "place": f"host:{host.pk}", "role": "viewer"}
+    response = client.post(reverse("people:grant"), typed)
+    assert response.status_code == 422
+    assert "You hold this only until" in response.content.decode()
+    event = AuditEvent.objects.latest("id")
+    assert (event.action, event.outcome, event.object_text) == (
+        "access.grant",
+        "denied",
+        "Viewer on host kvm1",
+    )
+    assert "only until" in event.details["why"]
+    typed |= {"until": timezone.localdate().isoformat()}
+    assert client.post(reverse("people:grant"), typed).status_code == 303
+
+
+def test_a_team_that_owns_elsewhere_is_not_deleted_by_the_administrator_of_a_host(
+    client, chief, keeper, make_host, web
+):
+    PoolNotes.objects.create(host=make_host("kvm2"), pool_uuid=uuid.uuid4(), owner=web)
+    client.force_login(keeper)
+    assert "Owns" not in text_of(client, "team", web.pk)
+    assert client.post(reverse("people:delete_team", args=[web.pk])).status_code == 403
+    assert Group.objects.filter(pk=web.pk).exists()
+    client.force_login(chief)
+    assert "Owns" in text_of(client, "team", web.pk)
 
 
 def test_a_team_that_may_not_get_its_role_is_not_made(client, keeper, make_host):
@@ -150,14 +186,18 @@ def test_what_has_ended_is_told_for_a_while(client, chief, web, host):
     assert "<b>Ended</b>" not in text_of(client, "grants")
 
 
-def test_the_administrator_of_a_host_sees_the_grants_there(client, chief, keeper, web, host, make_host):
+def test_the_administrator_of_a_host_sees_the_grants_there(
+    client, chief, keeper, web, host, make_host, make_pool
+):
     foreign = make_host("kvm2")
+    make_pool("secret", foreign)
     hidden = granting.grant(chief, group=web, role="manager", host=foreign)
     granting.grant(chief, group=web, role="viewer", host=host)
     client.force_login(keeper)
     for name, args in (("teams", []), ("team", [web.pk]), ("grants", []), ("grant", [])):
         page = text_of(client, name, *args)
         assert "kvm2" not in page
+        assert "secret" not in page
         assert 'value="everything"' not in page
         assert "Viewer" in page
     # Who joins would get what the keeper may not give.
@@ -222,7 +262,7 @@ def test_lists_sort_filter_and_page_in_few_queries(client, chief, viewer, host, 
 
     def make(number):
         for n in range(number):
-            group = Group.objects.create(name=f"Team {uuid.uuid4()}")
+            group = Group.objects.create(name=f"Team {n} of {number}")
             group.user_set.add(viewer)
             pool = make_pool(f"pool{n}", host)
             Grant.objects.create(group=group, role="viewer", host=host, pool_uuid=pool.uuid)
