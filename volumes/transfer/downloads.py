@@ -47,7 +47,6 @@ def download(request: HttpRequest, pk: uuid.UUID, signed: str, name: str) -> Any
         response["Content-Range"] = f"bytes */{transfer.size}"
         return response
     start, stop, is_part = wanted
-    if request.method == "GET":
     answer = HttpResponse() if request.method == "HEAD" or start == stop else _stream(transfer, start, stop)
     answer.status_code = 206 if is_part else 200
     if is_part:
