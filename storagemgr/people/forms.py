@@ -106,6 +106,8 @@ class PlaceForm(forms.Form):
         role, place = values.get("role"), values.get("place")
         if role and not place and "place" not in self.errors:
             self.add_error("place", "Choose where the role holds.")
+        if not role and not place and finding.typed(self.data, "place") and "place" not in self.errors:
+            self.add_error("place", "Choose the place and its role, or empty the search.")
         if place and not role and "role" not in self.errors:
             self.add_error("role", "Choose the role that holds there.")
         if role and place:

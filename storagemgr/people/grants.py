@@ -91,7 +91,7 @@ def new(request: HttpRequest) -> HttpResponse:
         f"{printable(made.holder).capitalize()} is {form.roles[made.role].title} on {place.place.text} now."
     )
     messages.success(request, words)
-    return see(holder_url(made) or reverse("people:grants"))
+    return see(holder_url(made))
 
 
 def note_refusal(request: HttpRequest, action: str, form: PlaceForm) -> None:
@@ -160,7 +160,7 @@ def place_choices(request: HttpRequest, form: PlaceForm) -> dict[str, Any]:
 
 def _back(who: Any) -> str:
     if isinstance(who, User):
-        return holder_url(granting.Grant(user=who)) or reverse("people:grants")
+        return reverse("people:person", args=[who.pk])
     return reverse("people:team", args=[who.pk]) if who else reverse("people:grants")
 
 
@@ -171,7 +171,7 @@ def revoke(request: HttpRequest, pk: int) -> HttpResponse:
     taken = get_object_or_404(rows, pk=min(pk, ID_LIMIT))
     row: Shown = shown([taken], request.user)[0]
     require(request, "access.revoke", row.why_not, f"{row.role} for {row.holder} on {row.place.text}")
-    back = row.holder_url or reverse("people:grants")
+    back = row.holder_url
     if request.method != "POST":
         return render(request, "people/revoke.html", {"grant": row, "back": back})
     require_recent(request, "Taking a role away")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db.models import QuerySet
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import timezone
 
 from pools.models import Pool
@@ -80,10 +80,7 @@ def recent(grants: QuerySet[Any]) -> QuerySet[Any]:
 def holder_url(grant: Grant) -> str:
     if grant.group_id:
         return reverse("people:team", args=[grant.group_id])
-    try:
-        return reverse("people:person", args=[grant.user_id])
-    except NoReverseMatch:
-        return ""
+    return reverse("people:person", args=[grant.user_id])
 
 
 def places_of(grants: Iterable[Any]) -> dict[int, Place]:
