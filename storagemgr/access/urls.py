@@ -1,4 +1,4 @@
-"""Of allauth only what a local account needs; sign-up, e-mail and the rest do not exist."""
+"""Of allauth only what is used here; sign-up, addresses to confirm and the rest do not exist."""
 
 from allauth.account import views
 from allauth.mfa.base import views as mfa
@@ -9,6 +9,7 @@ from django.urls import path, re_path
 from django.views.generic import RedirectView
 
 from storagemgr.access import single_sign_on
+from storagemgr.access.mail import forgotten
 from storagemgr.access.preferences import preferences_page
 from storagemgr.access.preview import preview_page
 from storagemgr.access.recent import go_on
@@ -42,6 +43,7 @@ urlpatterns = [
     path("security/keys/<int:pk>/remove/", keys.remove_webauthn, name="mfa_remove_webauthn"),
     path("preview/", preview_page, name="account_preview"),
     path("tokens/", tokens_page, name="account_tokens"),
+    path("password/reset/", forgotten, name="account_forgotten"),
     re_path(
         r"^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$",
         views.password_reset_from_key,

@@ -33,3 +33,8 @@ def as_json(value: object) -> str:
 def single_sign_on() -> str:
     """The name of the identity provider, "" when there is none."""
     return settings.OIDC_NAME if settings.OIDC_ISSUER else ""
+
+
+@register.simple_tag
+def has_mail() -> bool:
+    return bool(settings.MAIL_IS_SET)

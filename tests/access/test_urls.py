@@ -36,7 +36,7 @@ TABLE = {
     "account_preview": SIGNED_IN,
     "account_tokens": SIGNED_IN,
     "account_reauthenticate": MINE,
-    **dict.fromkeys(["account_sso", "openid_connect_callback"], ANYONE),
+    **dict.fromkeys(["account_forgotten", "account_sso", "openid_connect_callback"], ANYONE),
     "account_sso_again": SIGNED_IN,
     "mfa_authenticate": ANYONE,  # between the password and the session
     **dict.fromkeys(["mfa_index", "usersessions_list", "mfa_list_webauthn"], SIGNED_IN),
