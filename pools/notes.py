@@ -233,6 +233,20 @@ def declare_unprotect(
     )
 
 
+def write(run: Run, save: Save, values: dict[str, Any]) -> None:
+    """Saves, and tells the audit what stood there before."""
+    notes = notes_of(run.target)
+    before = {name: _plain(getattr(notes, name, None)) for name in values}
+    save(run.target, values)
+    run.change(before, {name: _plain(value) for name, value in values.items()})
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, date):
+        return value.isoformat()
+    return "" if value is None else str(value)
+
+
 def _protecting(save: Save) -> Callable[[Run], Events]:
     def run(run: Run) -> Events:
         params = run.job.params
@@ -240,7 +254,7 @@ def _protecting(save: Save) -> Callable[[Run], Events]:
         until = date.fromisoformat(params["until"]) if params["until"] else None
         about = {"protected_because": params["reason"], "protected_until": until}
         who = {"protected_by": run.job.requester_name, "protected_at": timezone.now()}
-        save(run.target, about | who)
+        write(run, save, about | who)
 
     return run
 
@@ -249,7 +263,7 @@ def _unprotecting(save: Save) -> Callable[[Run], Events]:
     def run(run: Run) -> Events:
         yield Step("Take the protection away")
         nothing = {"protected_because": "", "protected_by": "", "protected_until": None, "protected_at": None}
-        save(run.target, nothing)
+        write(run, save, nothing)
 
     return run
 
@@ -264,7 +278,7 @@ def writing(save: Save) -> Callable[[Run], Events]:
             values["owner"] = owner
         if "expires_on" in values:
             values["expires_on"] = date.fromisoformat(values["expires_on"]) if values["expires_on"] else None
-        save(run.target, values)
+        write(run, save, values)
 
     return run
 

@@ -12,6 +12,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
+from storagemgr.access import audit
 from storagemgr.access.accounts import password_path
 from storagemgr.hosts.identity import ssh_identity
 from storagemgr.virt.errors import VirtError
@@ -66,4 +67,5 @@ def _new_administrator():
     name = "admin"
     while users.filter(username=name).exists():
         name = f"admin-{secrets.token_hex(2)}"
+    audit.record("access.invite", audit.Outcome.DONE, actor=None, object_text=f"{name}, the first administrator")
     return users.create_superuser(username=name, password=None)

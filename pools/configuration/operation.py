@@ -184,6 +184,7 @@ def _run(run: Run) -> Events:
         except VirtError:
             _define(connection, base.xml)
             raise
+    run.change({"xml": base.xml}, {"xml": history.plain(xml)})
     sync.read_one(connection, pool, _maker(run.job))
     if restarts:
         yield from _restart(connection, pool)

@@ -87,6 +87,7 @@ def _begin(request: HttpRequest, hosts: list[Any]) -> str:
     if blank := mine.filter(type="", pools=None).first():
         return reverse("pools:draft", args=[blank.pk])
     draft = PoolDraft.objects.create(owner_id=request.user.pk)
+    _record(request, "draft.begin", f"Draft {draft.pk} of a pool")
     if len(hosts) == 1:
         NewPool.objects.create(draft=draft, host=hosts[0])
     return reverse("pools:draft", args=[draft.pk])
@@ -108,13 +109,48 @@ def step(request: HttpRequest, pk: int, step: str) -> HttpResponse:
         raise Http404
     if not wizard.is_open(step):
         return see(wizard.url(wizard.open_step))
-    return STEP_PAGES[step](request, wizard)
+    before = draft_facts(wizard.draft)
+    response = STEP_PAGES[step](request, wizard)
+    if request.method == "POST":
+        _record_step(request, wizard, step, before)
+    return response
+
+
+def draft_facts(draft: PoolDraft) -> dict[str, Any]:
+    """What the audit tells of it. Passwords are not among its values."""
+    hosts = draft.pools.order_by("host__name").values_list("host__name", flat=True)
+    facts = {"name": draft.name, "type": draft.type, "hosts": ", ".join(hosts)}
+    return facts | {name: str(value) for name, value in {**draft.values, **draft.options}.items()}
+
+
+def _record_step(request: HttpRequest, wizard: Wizard, step: str, before: dict[str, Any]) -> None:
+    """Of what a step changed in the draft; what it asks of a host is a job with events of its own."""
+    draft = PoolDraft.objects.filter(pk=wizard.draft.pk).first()
+    after = draft_facts(draft) if draft else {}
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    was, becomes = ({name: facts.get(name, "") for name in changed} for facts in (before, after))
+    if changed:
+        text = f"Draft {wizard.draft.pk}: {TITLES[step].lower()}"
+        _record(request, "draft.change", text, before=was, after=becomes)
+
+
+def _record(request: HttpRequest, action: str, text: str, **details: Any) -> None:
+    audit.record(
+        action,
+        audit.Outcome.DONE,
+        actor=request.user,
+        right="pool.define",
+        object_text=text,
+        address=audit.address_of(request),
+        details=details,
+    )
 
 
 @require_POST
 def discard(request: HttpRequest, pk: int) -> HttpResponse:
     """What was begun on a host stays known, so that it can be undone."""
     wizard = wizard_of(request, pk)
+    _record(request, "draft.discard", f"Draft {pk}: {wizard.draft}")
     not_begun(wizard.draft.pools).delete()
     wizard.draft.delete()
     return see(reverse("pools:drafts"))

@@ -13,6 +13,7 @@ from pathlib import Path
 from django.conf import settings
 from django.utils import timezone
 
+from storagemgr.access import audit
 from storagemgr.hosts.models import Host
 from storagemgr.virt import daemon_process, pools, volumes
 from storagemgr.virt.addresses import Mode, local_uri
@@ -71,7 +72,10 @@ def register_host() -> Host:
         taken = Host.objects.filter(name=name).exists()
         host = Host(name=f"{name} (this machine)" if taken else name, is_embedded=True)
     host.mode = mode()
-    host.save(update_fields=["mode"] if host.pk else None)
+    is_new = host.pk is None
+    host.save(update_fields=None if is_new else ["mode"])
+    if is_new:
+        audit.record("host.add", audit.Outcome.DONE, actor=None, object_text=host.name, host_id=host.pk)
     return host
 
 

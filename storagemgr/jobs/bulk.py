@@ -29,7 +29,15 @@ from storagemgr.jobs.operations import (
     operations_for_many,
     place_of,
 )
-from storagemgr.jobs.pages import KEY_LOST, TypedName, asks_for, heading, see, why_off
+from storagemgr.jobs.pages import (
+    KEY_LOST,
+    TypedName,
+    asks_for,
+    heading,
+    see,
+    volume_name_of,
+    why_off,
+)
 from storagemgr.jobs.submit import Held, KeyUsed, submit
 from storagemgr.listing import ID_LIMIT
 
@@ -177,6 +185,7 @@ def _audit_refusals(request: HttpRequest, operation: Operation, chosen: Sequence
             object_text=heading(operation, one.target),
             host_id=place.host_id,
             pool_uuid=place.pool_uuid,
+            volume_name=volume_name_of(one.target),
             address=audit.address_of(request),
         )
     if refused and len(refused) == len(chosen):

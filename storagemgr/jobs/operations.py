@@ -120,6 +120,11 @@ class Run:
     target: Any
     connect: Callable[[], Connection]
     connections: list[Connection] = field(default_factory=list)
+    changed: dict[str, Any] = field(default_factory=dict)
+
+    def change(self, before: dict[str, Any], after: dict[str, Any]) -> None:
+        """What the audit tells of it when the job went well, in JSON types."""
+        self.changed = {"before": before, "after": after}
 
     def open(self) -> Connection:
         connection = self.connect()

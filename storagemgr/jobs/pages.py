@@ -83,8 +83,12 @@ def require_right(request: HttpRequest, operation: Operation, target: Any) -> No
         host_id=place.host_id,
         pool_uuid=place.pool_uuid,
         object_text=heading(operation, target),
-        volume_name=target.name if hasattr(target, "pool") and target._meta.model_name == "volume" else "",
+        volume_name=volume_name_of(target),
     )
+
+
+def volume_name_of(target: Any) -> str:
+    return str(target.name) if target._meta.model_name == "volume" else ""
 
 
 def for_htmx(request: HttpRequest, response: HttpResponse) -> HttpResponse:

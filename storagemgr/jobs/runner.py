@@ -46,7 +46,7 @@ def run(job_id: int) -> None:
     try:
         with Lease(job, settings.JOB_LIMIT if operation.is_limited else None, lambda: _give_up(job)):
             _perform(operation, context)
-        end(job, State.SUCCEEDED)
+        end(job, State.SUCCEEDED, details=context.changed)
     except (Handed, Stopped) as left:
         _leave(job, left)
     except LeaseLost:
@@ -150,7 +150,15 @@ def report(job: Job, **fields: Any) -> None:
         raise LeaseLost
 
 
-def end(job: Job, state: State, *, code: str = "", text: str = "", **fields: Any) -> None:
+def end(
+    job: Job,
+    state: State,
+    *,
+    code: str = "",
+    text: str = "",
+    details: dict[str, Any] | None = None,
+    **fields: Any,
+) -> None:
     """running -> succeeded, failed or cancelled, with its last line and its audit entry."""
     from_state = fields.pop("from_state", State.RUNNING)
     if not move(job, from_state=from_state, to_state=state, error_code=code, error_text=text, **fields):
@@ -171,7 +179,7 @@ def end(job: Job, state: State, *, code: str = "", text: str = "", **fields: Any
         pool_uuid=job.pool_uuid,
         volume_name=job.volume_name,
         job_id=job.pk,
-        details={"code": code} if code else {},
+        details=(details or {}) | ({"code": code} if code else {}),
     )
 
 

@@ -9,6 +9,7 @@ from pools.notes import (
     declare_protect,
     declare_unprotect,
     settle,
+    write,
     writing,
 )
 from storagemgr.jobs.operations import Danger, Operation, Run, Step, register
@@ -24,15 +25,13 @@ def save(volume: Volume, values: dict[str, Any]) -> None:
 
 def _keep(run: Run) -> Events:
     yield Step("Leave it out of the review")
-    save(
-        run.target,
-        {"not_unused_because": run.job.params["reason"], "not_unused_by": run.job.requester_name},
-    )
+    reason, person = run.job.params["reason"], run.job.requester_name
+    write(run, save, {"not_unused_because": reason, "not_unused_by": person})
 
 
 def _keep_no_more(run: Run) -> Events:
     yield Step("Take it into the review again")
-    save(run.target, {"not_unused_because": "", "not_unused_by": ""})
+    write(run, save, {"not_unused_because": "", "not_unused_by": ""})
 
 
 def is_kept(volume: Volume) -> bool:

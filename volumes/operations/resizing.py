@@ -167,6 +167,7 @@ def _resize(run: Run) -> Events:
     else:
         flags = {"shrink": params["shrink"], "allocate": params["allocate"]}
         volume_changes.resize(connection, str(volume.pool.uuid), volume.name, capacity, **flags)
+    run.change({"capacity": volume.capacity}, {"capacity": capacity})
     yield Step("Read the volume")
     read_new(connection, volume.pool, volume.name)
 

@@ -22,6 +22,7 @@ from storagemgr.jobs.runner import end, ring_next
 from storagemgr.virt.streams import Download
 from volumes.models import Transfer
 from volumes.transfer.http import text
+from volumes.transfer.records import note_address
 from volumes.transfer.tickets import Direction, Refused, redeem, safe_name
 from volumes.transfer.turns import TELL_EVERY, Turn, readers, slot, turn
 
@@ -47,6 +48,8 @@ def download(request: HttpRequest, pk: uuid.UUID, signed: str, name: str) -> Any
         response["Content-Range"] = f"bytes */{transfer.size}"
         return response
     start, stop, is_part = wanted
+    if request.method == "GET":
+        note_address(request, transfer)
     answer = HttpResponse() if request.method == "HEAD" or start == stop else _stream(transfer, start, stop)
     answer.status_code = 206 if is_part else 200
     if is_part:

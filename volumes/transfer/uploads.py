@@ -41,6 +41,7 @@ from volumes import images
 from volumes.models import Transfer, Volume
 from volumes.transfer import arrival
 from volumes.transfer.http import TUS, number, text
+from volumes.transfer.records import note_address
 from volumes.transfer.tickets import Direction, Refused, redeem
 from volumes.transfer.turns import Turn, slot, turn
 from volumes.transfer.writing import CHECKPOINT, Body, Stalled, Writer
@@ -120,6 +121,7 @@ def _patch(request: HttpRequest, transfer: Transfer) -> HttpResponse:
     _wait_until_ready(transfer)
     if offset + length > transfer.size:
         raise Refused(413, f"It was said to have {transfer.size:,} bytes, and these would be more.")
+    note_address(request, transfer)
     with slot(), turn(transfer) as mine:
         # Another process may have written until the turn began.
         transfer.refresh_from_db(fields=["done"])
