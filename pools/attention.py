@@ -11,11 +11,13 @@ from pools.capacity import BAD, Known, space_of
 from pools.models import Pool
 from pools.rows import LISTED
 from pools.states import ATTENTION
+from pools.trend import filling
 from storagemgr.access.scopes import Actor
 from storagemgr.hosts.models import Host
 from storagemgr.templatetags.storage import moment, percent, printable
 
 UNVERIFIED_SHOWN = 5
+SOON_DAYS = 28
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ def notices(user: Actor, pools: Sequence[Known]) -> list[Notice]:
     if any(pool.needs_attention and pool.host__state == Host.State.UP for pool in pools):
         sick = Pool.objects.visible_to(user).filter(ATTENTION, host__state=Host.State.UP)
         found += filter(None, map(_of_pool, sick.only(*LISTED).prefetch_related("host")))
+    found += _filling(user)
     found += _unverified(user)
     return sorted(found, key=lambda notice: notice.level != "bad")
 
@@ -96,6 +99,28 @@ def _of_pool(pool: Pool) -> Notice | None:
     if pool.state == Pool.State.DEGRADED:
         return notice("warn", "is degraded: a part of its storage is missing.", pool.state_since)
     return None
+
+
+def _filling(user: Actor) -> list[Notice]:
+    """What is not nearly full yet, and will be."""
+    soon = {pk: forecast for pk, forecast in filling().items() if forecast.is_within(SOON_DAYS)}
+    if not soon:
+        return []
+    pools = Pool.objects.visible_to(user).filter(
+        pk__in=soon, unreachable_since=None, host__state=Host.State.UP
+    )
+    return [
+        Notice(
+            "warn",
+            printable(pool.name),
+            f"on {printable(pool.host)} is {soon[pool.pk].words[0].lower()}{soon[pool.pk].words[1:]}",
+            None,
+            "pools:pool",
+            pool.pk,
+        )
+        for pool in pools.only(*LISTED).prefetch_related("host")
+        if not space_of(pool).level
+    ]
 
 
 def _unverified(user: Actor) -> list[Notice]:

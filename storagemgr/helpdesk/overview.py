@@ -10,10 +10,12 @@ from pools.places import Place, Storage
 from pools.trend import Forecast
 from storagemgr.access.scopes import Actor
 from storagemgr.hosts.models import Host
+from storagemgr.hosts.states import State
 from storagemgr.templatetags.storage import count, percent, printable, size
 
 SHOWN = 8
 FULL_SHOWN = 10
+FEW = 24  # storages: of so many each is shown
 SOON = 90  # days
 
 
@@ -40,6 +42,17 @@ class Filled:
     url: str
     space: Space
     days: float
+
+
+@dataclass(frozen=True)
+class Rest:
+    """A storage that is neither."""
+
+    storage: Storage
+    state: State
+    text: str
+    url: str
+    space: Space
 
 
 def troubles(user: Actor, storages: Sequence[Storage]) -> list[Trouble]:
@@ -108,6 +121,24 @@ def _filled(storages: Sequence[Storage], filling: Mapping[int, Forecast]) -> Ite
         )
         icon = "exclamation-octagon" if level == "bad" else "exclamation-triangle"
         yield Filled(one, level, icon, f"{text}.", _url(place), place.space, soon.days if soon else 9999)
+
+
+def the_rest(storages: Sequence[Storage], full: Sequence[Filled]) -> list[Rest]:
+    """How full each of the others is, by name."""
+    said = {one.storage.best.pk for one in full}
+    return [_rest(one) for one in storages if one.best.pk not in said]
+
+
+def _rest(one: Storage) -> Rest:
+    place, space = one.best, one.best.space
+    if not space.is_measured:
+        text = " ".join(space.sentence[:1])
+    elif space.is_past:
+        text = f"last seen {percent(space.used_percent)} full of {size(space.capacity)}"
+    else:
+        raw = " raw" if space.numbers == "raw" else ""
+        text = f"{percent(space.used_percent)} full, {size(space.free)}{raw} is free"
+    return Rest(one, place.look, f"{text.rstrip('.')}.", _url(place), space)
 
 
 def everything_else(storages: Sequence[Storage], has_trouble: bool) -> str:

@@ -65,6 +65,8 @@ def helpdesk(request: HttpRequest) -> HttpResponse:
     wrong, full = overview.troubles(request.user, storages), overview.full_or_soon(storages, filling())
     context |= {
         "is_overview": True,
+        "rest": overview.the_rest(storages, full) if len(storages) <= overview.FEW else [],
+        "storage_count": len(storages),
         "wrong": wrong[: overview.SHOWN],
         "wrong_more": max(0, len(wrong) - overview.SHOWN),
         "works": overview.everything_else(storages, bool(wrong)),

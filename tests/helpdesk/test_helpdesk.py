@@ -25,6 +25,8 @@ URL = "/helpdesk/"
 @pytest.fixture(autouse=True)
 def _forgotten():
     cache.clear()
+    yield
+    cache.clear()
 
 
 @pytest.fixture
@@ -205,7 +207,8 @@ def test_what_is_wrong_and_what_is_full_or_will_be(ask, make_host, make_pool):
     assert "Everything else works: 3 pools on 1 host run normally." in text
     assert "brim on kvm1 is 93 % full, 7 GiB is free." in text
     assert "grows on kvm1 is 40 % full, 60 GiB is free; full in about 9 weeks." in text
-    assert "unseen on" not in text
+    assert "unseen on kvm2: not answering, last seen 99 % full of 100 GiB." in text
+    assert "good on kvm1: 40 % full, 60 GiB is free." in text
 
 
 def test_a_person_sees_nothing_of_what_is_not_theirs(ask, make_user, make_host, make_pool, make_volume):

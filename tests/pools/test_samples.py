@@ -17,6 +17,8 @@ GIB = 1024**3
 @pytest.fixture(autouse=True)
 def _forgotten():
     cache.clear()
+    yield
+    cache.clear()
 
 
 def points(pool, *ages):

@@ -21,6 +21,8 @@ GIB = 1024**3
 @pytest.fixture(autouse=True)
 def _forgotten():
     cache.clear()
+    yield
+    cache.clear()
 
 
 def line(used_at, days=30, now=NOW):
@@ -161,6 +163,21 @@ def test_what_fills_soonest_of_many_takes_few_queries(make_pool, host, django_as
     assert found[soon.pk].days < found[late.pk].days
     with django_assert_max_num_queries(0):
         assert trend.filling(now) == found
+
+
+@pytest.mark.django_db
+def test_what_is_full_within_four_weeks_is_among_the_notices_of_the_fleet(make_pool, host, client, viewer):
+    now = timezone.now()
+    keep(make_pool("soon", host=host), line(lambda age: 40 - 1.3 * age, now=now))
+    keep(make_pool("late", host=host), line(lambda age: 40 - age, now=now))
+    client.force_login(viewer)
+    html = plain(client.get("/").content.decode())
+    assert "is full in about 6 weeks" not in html
+    trend.Pool.objects.filter(name="soon").update(available=20 * GIB)
+    cache.clear()
+    html = plain(client.get("/").content.decode())
+    assert "on kvm1 is full in about 2 weeks at the pace of the last 30 days." in html
+    assert html.count("at the pace of the last 30 days") == 1
 
 
 @pytest.fixture
