@@ -12,10 +12,10 @@ from pools.places import Storage
 from pools.states import pool_state
 from pools.trend import Forecast, forecasts_of
 from storagemgr.access.scopes import Actor, scope
-from storagemgr.helpdesk.words import NO_OWNER, Answer, Fact, listed, since
+from storagemgr.helpdesk.words import NO_OWNER, Answer, Fact, dated, listed, since
 from storagemgr.hosts.models import Host
 from storagemgr.hosts.states import State, host_state
-from storagemgr.templatetags.storage import count, moment_long, percent, printable, size
+from storagemgr.templatetags.storage import count, percent, printable, size
 from volumes.models import DiskUse, Volume
 from volumes.rows import VolumeRow, rows_of
 
@@ -39,7 +39,6 @@ def _of_host(host: Host, pools: Sequence[str]) -> Answer:
         says = "It was never reached yet, so nothing is known of it."
     else:
         says = f"It has not answered{since(host.state_since)}. Its VMs may run normally; we cannot see them."
-        says += f" Last seen {moment_long(host.seen_at)}." if host.seen_at else ""
     notes = [printable(host.note)] if host.note else []
     url = f"{reverse('pools:fleet')}?host={host.name}" if pools else ""
     facts = [Fact("Pools", f"{len(pools)}", url)]
@@ -199,7 +198,7 @@ def _of_volume(row: VolumeRow, pool_owner: str) -> Answer:
     if volume.allocation >= volume.capacity:
         says = f"{_used_by(row)} It takes {size(volume.allocation)}, all of its size."
     if row.due_at:
-        says += f" It will be deleted {moment_long(row.due_at)}; somebody who may can still stop that."
+        says += f" It will be deleted on {dated(row.due_at)}; somebody who may can still stop that."
     return Answer(
         kind="Volume",
         key=f"volume-{volume.pk}",

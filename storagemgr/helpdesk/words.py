@@ -9,7 +9,7 @@ from django.utils import timezone
 from pools.capacity import Space
 from pools.fits import Fit, Question
 from storagemgr.hosts.states import State
-from storagemgr.templatetags.storage import NBSP, moment_long, size
+from storagemgr.templatetags.storage import NBSP, size
 
 NO_OWNER = "nobody is named"
 
@@ -46,12 +46,11 @@ class Answer:
 
     @property
     def ticket(self) -> str:
-        since = f" since {moment_long(self.state.since)}" if self.state.since else ""
         head = f"{self.kind} {self.name} {self.where}".strip()
         facts = [f"{fact.name}: {fact.text}{f' ({fact.more})' if fact.more else ''}" for fact in self.facts]
         lines = [
             f"{head} (as of {_now()})",
-            f"State: {self.state.word}{since}",
+            f"State: {self.state.word}{since(self.state.since)}",
             self.says,
             *facts,
             *self.notes,
@@ -69,7 +68,14 @@ def _now() -> str:
 
 
 def since(at: datetime | None) -> str:
-    return f" since {moment_long(at)}" if at else ""
+    return f" since {dated(at)}" if at else ""
+
+
+def dated(at: datetime) -> str:
+    """With its day also where that is today: a ticket is read another day."""
+    local = timezone.localtime(at)
+    year = "" if local.year == timezone.localdate().year else f" {local.year}"
+    return f"{local.day}{NBSP}{local:%b}{year} {local:%H:%M}"
 
 
 def listed(names: Sequence[str], limit: int = 5) -> str:
