@@ -28,7 +28,8 @@ LEADS_ON = {
 }
 # allauth's, which need a second factor, a link or a provider; their events are in tests/sign_on.
 IN_SIGN_ON = {name for name in TABLE if name.startswith(("mfa_", "openid_", "usersessions_"))} | {
-    *("account_reset_password_from_key", "account_reauthenticate", "account_set_password"),
+    *("account_forgotten", "account_reset_password_from_key"),
+    *("account_reauthenticate", "account_set_password"),
     *("people:sign_in", "people:locks"),
 }
 # By name: the object, what is posted, the action of its event. A name of `known` stands for its value.
