@@ -1,16 +1,20 @@
 """The question whether a disk fits. Asked by GET: the answer has an address and changes nothing."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
 from django.http import QueryDict
 
 from pools.fits import Question
-from pools.places import Place, Storage, storages_of
+from pools.models import Pool
+from pools.places import Place, Storage, places_of, storages_of
 from storagemgr.templatetags.storage import printable
+from storagemgr.virt.pool_types import pool_type
 from volumes.forms import SizeField
 
 ANYWHERE = ""
@@ -19,7 +23,7 @@ HOWS = [("full", "All of it at once"), ("thin", "Only what is written to it")]
 
 
 class FitForm(forms.Form):
-    """`places`: all that the person sees; they are what can be chosen."""
+    """`pools`: all that the person sees; they are what can be chosen."""
 
     size = forms.CharField(
         label="Size",
@@ -34,22 +38,28 @@ class FitForm(forms.Form):
     )
     how = forms.ChoiceField(label="Space it takes", choices=HOWS)
 
-    def __init__(self, data: QueryDict, places: Sequence[Place]) -> None:
-        self.places = places
+    def __init__(self, data: QueryDict, pools: QuerySet[Pool]) -> None:
+        self.pools = pools
         is_asked = "size" in data
         usual = {"unit": "GiB", "how": "full"}
         first = {"size": "200", "where": data.get("where", ""), **usual}
         super().__init__({**usual, **data.dict()} if is_asked else None, initial=first, auto_id="fit-%s")
         wanted = data.get("where", "")
-        choices = _choices(places, wanted)
-        self.fields["where"] = forms.ChoiceField(
-            label="Where",
-            required=False,
-            choices=choices,
-            error_messages={"invalid_choice": "That is not there any more. Choose again."},
-        )
+        choices = [(ANYWHERE, "Anywhere"), *self._pool(wanted), *_choices(pools)]
+        self.fields["where"].choices = choices
         if not is_asked and wanted not in _values(choices):
             self.initial["where"] = ANYWHERE
+
+    @cached_property
+    def places(self) -> list[Place]:
+        return places_of(self.pools)
+
+    def _pool(self, wanted: str) -> list[tuple[str, str]]:
+        """The choice of one pool: only where the address names it."""
+        if not wanted.startswith("pool:"):
+            return []
+        asked = (one for one in storages_of(self.places) if any(f"pool:{p.pk}" == wanted for p in one.places))
+        return [(wanted, f"{one.name} {one.where}") for one in asked]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -100,22 +110,18 @@ class FitForm(forms.Form):
         )
 
 
-def _choices(places: Sequence[Place], wanted: str) -> list[Any]:
-    hosts = sorted({(printable(place.host__name), place.host_id) for place in places})
-    types = sorted({(place.kind.title, place.type) for place in places})
-    teams = sorted({place.owner for place in places if place.owner})
+def _choices(pools: QuerySet[Pool]) -> list[tuple[str, list[tuple[str, str]]]]:
+    columns = ("host_id", "host__name", "type", "notes__owner__name")
+    rows = list(pools.order_by().values_list(*columns).distinct())
+    hosts = sorted({(printable(name), pk) for pk, name, _, _ in rows})
+    types = sorted({(pool_type(kind).title, kind) for _, _, kind, _ in rows})
+    teams = sorted({team for *_, team in rows if team})
     groups = [
         ("On the host", [(f"host:{pk}", name) for name, pk in hosts]),
         ("Storage of the team", [(f"team:{name}", printable(name)) for name in teams]),
         ("Kind of storage", [(f"type:{name}", title) for title, name in types]),
     ]
-    found: list[Any] = [(ANYWHERE, "Anywhere")]
-    if wanted.startswith("pool:"):
-        asked = [
-            one for one in storages_of(places) if any(f"pool:{place.pk}" == wanted for place in one.places)
-        ]
-        found += [(wanted, f"{one.name} {one.where}") for one in asked]
-    return found + [group for group in groups if group[1]]
+    return [group for group in groups if group[1]]
 
 
 def _flat(choices: Iterable[Any]) -> list[tuple[str, str]]:

@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 
 from pools.fits import Fit, Question, fits
 from pools.models import Pool
-from pools.places import places_of, storages_of
+from pools.places import storages_of
 from pools.trend import filling
 from storagemgr.helpdesk import overview
 from storagemgr.helpdesk.forms import FitForm
@@ -45,14 +45,12 @@ class FitAnswer:
 
 @require_safe
 def helpdesk(request: HttpRequest) -> HttpResponse:
-    places = places_of(Pool.objects.visible_to(request.user))
-    form = FitForm(request.GET, places)
+    form = FitForm(request.GET, Pool.objects.visible_to(request.user))
     text = search_text(request.GET)
     context: dict[str, Any] = {
         "form": form,
         "q": request.GET.get("q", ""),
         "text": text,
-        "sees_nothing": not places,
     }
     if form.is_bound:
         is_right = form.is_valid()
@@ -61,10 +59,11 @@ def helpdesk(request: HttpRequest) -> HttpResponse:
     if text:
         context["found"] = search(request.user, text)
         return _answer(request, context, 200)
-    storages = storages_of(places)
+    storages = storages_of(form.places)
     wrong, full = overview.troubles(request.user, storages), overview.full_or_soon(storages, filling())
     context |= {
         "is_overview": True,
+        "sees_nothing": not storages,
         "rest": overview.the_rest(storages, full) if len(storages) <= overview.FEW else [],
         "storage_count": len(storages),
         "wrong": wrong[: overview.SHOWN],
