@@ -34,6 +34,10 @@ KINDS = {
 ENDED = (State.SUCCEEDED, State.FAILED, State.CANCELLED)
 GRANTS = ("access.grant", "access.revoke")
 SETTINGS = {
+    "host.add": "Added as a host",
+    "host.edit": "Its settings were changed",
+    "host.confirm_key": "Its key was confirmed",
+}
     "host.add": "Added",
     "host.edit": "Changed how it is reached",
     "host.confirm_key": "Confirmed its key",
