@@ -38,10 +38,6 @@ SETTINGS = {
     "host.edit": "Its settings were changed",
     "host.confirm_key": "Its key was confirmed",
 }
-    "host.add": "Added",
-    "host.edit": "Changed how it is reached",
-    "host.confirm_key": "Confirmed its key",
-}
 _TROUBLE = ("went", "shrank", "silent", "state")
 _READ = (
     *("title", "state", "operation", "requester_name", "created_at", "finished_at"),
