@@ -1,7 +1,7 @@
 """What a person should look at first, from the rows alone."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,12 +9,13 @@ from django.urls import reverse
 
 from pools.capacity import BAD, Known, space_of
 from pools.models import Pool
+from pools.places import storage_key
 from pools.rows import LISTED
 from pools.states import ATTENTION
-from pools.trend import filling
+from pools.trend import Forecast, filling
 from storagemgr.access.scopes import Actor
 from storagemgr.hosts.models import Host
-from storagemgr.templatetags.storage import moment, percent, printable
+from storagemgr.templatetags.storage import count, moment, percent, printable
 
 UNVERIFIED_SHOWN = 5
 SOON_DAYS = 28
@@ -106,21 +107,22 @@ def _filling(user: Actor) -> list[Notice]:
     soon = {pk: forecast for pk, forecast in filling().items() if forecast.is_within(SOON_DAYS)}
     if not soon:
         return []
-    pools = Pool.objects.visible_to(user).filter(
+    visible = Pool.objects.visible_to(user).filter(
         pk__in=soon, unreachable_since=None, host__state=Host.State.UP
     )
-    return [
-        Notice(
-            "warn",
-            printable(pool.name),
-            f"on {printable(pool.host)} is {soon[pool.pk].words[0].lower()}{soon[pool.pk].words[1:]}",
-            None,
-            "pools:pool",
-            pool.pk,
-        )
-        for pool in pools.only(*LISTED).prefetch_related("host")
-        if not space_of(pool).level
-    ]
+    groups: dict[Hashable, list[Pool]] = {}
+    for pool in visible.only(*LISTED, "source").prefetch_related("host"):
+        if not space_of(pool).level:
+            groups.setdefault(storage_key(pool.type, pool.source, pool.pk), []).append(pool)
+    return [_of_filling(pools, soon[pools[0].pk]) for pools in groups.values()]
+
+
+def _of_filling(pools: Sequence[Pool], forecast: Forecast) -> Notice:
+    """The same storage on several hosts is one notice."""
+    first, others = pools[0], len(pools) - 1
+    where = f"on {printable(first.host)}" + (f" and {count(others, 'other host')}" if others else "")
+    words = f"{where} is {forecast.words[0].lower()}{forecast.words[1:]}"
+    return Notice("warn", printable(first.name), words, None, "pools:pool", first.pk)
 
 
 def _unverified(user: Actor) -> list[Notice]:

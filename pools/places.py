@@ -1,6 +1,6 @@
 """The pools that a person sees, few columns of each however many there are, and which of them are the same storage."""
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -133,6 +133,11 @@ class Storage:
         return ", ".join(self.hosts)
 
 
+def storage_key(kind: str, source: str, pk: int) -> Hashable:
+    """The same for pools that are the same bytes."""
+    return (kind, source) if kind in SAME_EVERYWHERE and source else pk
+
+
 def places_of(pools: QuerySet[Pool]) -> list[Place]:
     """One query."""
     found = pools.order_by("name", "host__name").annotate(shown_as=SHOWN_AS)
@@ -146,7 +151,7 @@ def places_of(pools: QuerySet[Pool]) -> list[Place]:
 
 def storages_of(places: Iterable[Place]) -> list[Storage]:
     """Each once, in the order of `places`."""
-    groups: dict[object, list[Place]] = {}
+    groups: dict[Hashable, list[Place]] = {}
     for place in places:
-        groups.setdefault((place.type, place.source) if place.is_shared else place.pk, []).append(place)
+        groups.setdefault(storage_key(place.type, place.source, place.pk), []).append(place)
     return [Storage(tuple(group)) for group in groups.values()]

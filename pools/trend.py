@@ -5,7 +5,7 @@ clean-up or a few odd points do not make a trend.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import combinations
@@ -17,6 +17,7 @@ from django.core.cache import cache
 from django.utils import timezone
 
 from pools.models import Pool, UsageSample
+from pools.places import storage_key
 from pools.samples import DAY, marks, slot_of
 from pools.states import MEASURED
 from storagemgr.templatetags.storage import NBSP, count, moment
@@ -128,7 +129,7 @@ def forecasts_of(
 
 
 def filling(now: datetime | None = None) -> dict[int, Forecast]:
-    """The pools of the whole fleet that are full soonest, at most CANDIDATES, by id: for lists.
+    """The pools of the whole fleet that are full soonest, of at most CANDIDATES storages, by id: for lists.
 
     A rough look at three points of each pool says which are worth the true one. The answer is as old as the last
     point; mind that it knows no rights.
@@ -139,25 +140,33 @@ def filling(now: datetime | None = None) -> dict[int, Forecast]:
     key = f"pools.filling.{slot_of(now).timestamp():.0f}"
     found: dict[int, Forecast] | None = cache.get(key)
     if found is None:
-        soon = forecasts_of(_growing(now), now, coarse=True)
-        found = {pk: one for pk, one in soon.items() if one.kind == "full"}
+        growing = _growing(now)
+        soon = forecasts_of((pools[0] for pools in growing), now, coarse=True)
+        found = {
+            pool.pk: soon[pools[0].pk]
+            for pools in growing
+            for pool in pools
+            if pools[0].pk in soon and soon[pools[0].pk].kind == "full"
+        }
         cache.set(key, found, settings.SAMPLE_PERIOD)
     return found
 
 
-def _growing(now: datetime) -> list[Pool]:
+def _growing(now: datetime) -> list[list[Pool]]:
+    """Those that look as if they were full soonest; pools that are the same bytes together."""
     past = marks(now, WINDOW)
     looks = [mark for mark in (past[0] - LEAST, past[0] - 2 * LEAST, past[0] - 4 * LEAST) if mark >= past[-1]]
-    columns = ("pk", "allocation", "available")
-    running = Pool.objects.filter(MEASURED, state__in=(Pool.State.RUNNING, Pool.State.DEGRADED)).only(
-        *columns
-    )
-    pools = {pool.pk: pool for pool in running.order_by()}
+    columns = ("pk", "type", "source", "allocation", "available")
+    running = Pool.objects.filter(MEASURED, state__in=(Pool.State.RUNNING, Pool.State.DEGRADED))
+    pools = {pool.pk: pool for pool in running.order_by("pk").only(*columns)}
     rows = UsageSample.objects.filter(pool__in=list(pools), at__in=looks).order_by()
     left: dict[int, float] = {}
     for pk, at, used in rows.values_list("pool_id", "at", "allocation"):
         pace = (pools[pk].allocation - used) / (now - at).total_seconds() * DAY
         days = pools[pk].available / pace if pace > 0 else LONGEST
         left[pk] = min(days, left.get(pk, LONGEST))
-    soonest = sorted((days, pk) for pk, days in left.items() if days < LONGEST)
-    return [pools[pk] for _, pk in soonest[:CANDIDATES]]
+    groups: dict[Hashable, list[Pool]] = defaultdict(list)
+    for pk in sorted(left, key=lambda pk: left[pk]):
+        if left[pk] < LONGEST:
+            groups[storage_key(pools[pk].type, pools[pk].source, pk)].append(pools[pk])
+    return list(groups.values())[:CANDIDATES]

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.db.models import Q
@@ -40,7 +41,7 @@ def _of_host(host: Host, pools: Sequence[str]) -> Answer:
     else:
         says = f"It has not answered{since(host.state_since)}. Its VMs may run normally; we cannot see them."
     notes = [printable(host.note)] if host.note else []
-    url = f"{reverse('pools:fleet')}?host={host.name}" if pools else ""
+    url = f"{reverse('pools:fleet')}?{urlencode({'host': host.name})}" if pools else ""
     facts = [Fact("Pools", f"{len(pools)}", url)]
     return Answer(
         "Host",

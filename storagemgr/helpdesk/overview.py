@@ -59,23 +59,35 @@ def troubles(user: Actor, storages: Sequence[Storage]) -> list[Trouble]:
     """Worst first."""
     silent = Host.objects.visible_to(user).filter(state__in=(Host.State.SILENT, Host.State.DOWN))
     found = [_silent(host) for host in silent]
-    ill = [(place, text) for one in storages for place in one.places if (text := _illness(place))]
-    rows = Pool.objects.filter(pk__in=[place.pk for place, _ in ill[: 4 * SHOWN]])
+    ill = list(_ill(storages))
+    rows = Pool.objects.filter(pk__in=[one.places[0].pk for one, _, _ in ill[: 4 * SHOWN]])
     since = {pool.pk: pool for pool in rows.only("state_since", "unreachable_since")}
-    for place, (level, text) in ill:
+    for one, level, text in ill:
+        place = one.places[0]
         pool = since.get(place.pk)
         at = (pool.unreachable_since or pool.state_since) if pool else None
         found.append(
             Trouble(
                 level=level,
                 icon="exclamation-octagon" if level == "bad" else "exclamation-triangle",
-                subject=f"{printable(place.name)} on {printable(place.host__name)}",
+                subject=f"{one.name} {one.where}",
                 text=text,
                 url=_url(place),
                 since=None if place.has_problem else at,
             )
         )
     return sorted(found, key=lambda one: one.level != "bad")
+
+
+def _ill(storages: Sequence[Storage]) -> Iterator[tuple[Storage, str, str]]:
+    """What several hosts have with the same storage is said once."""
+    for one in storages:
+        groups: dict[tuple[str, str], list[Place]] = {}
+        for place in one.places:
+            if illness := _illness(place):
+                groups.setdefault(illness, []).append(place)
+        for (level, text), places in groups.items():
+            yield Storage(tuple(places)), level, text
 
 
 def _silent(host: Host) -> Trouble:

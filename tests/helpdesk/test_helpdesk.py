@@ -196,14 +196,16 @@ def test_what_is_wrong_and_what_is_full_or_will_be(ask, make_host, make_pool):
     up = make_host("kvm1")
     make_pool("good", host=up)
     assert "Everything works: 1 pool on 1 host runs normally." in ask()
-    make_pool("away", host=up, unreachable_since=timezone.now())
+    away = {"type": "netfs", "source": "nas:/away", "unreachable_since": timezone.now()}
+    make_pool("away", host=up, **away)
+    make_pool("away", host=make_host("kvm3"), **away)
     make_pool("unseen", host=make_host("kvm2", state="silent"), allocation=99 * GIB, available=GIB)
     make_pool("brim", host=up, allocation=93 * GIB, available=7 * GIB)
     growing(make_pool("grows", host=up), 1)
     cache.clear()
     text = ask()
     assert "Host kvm2 does not answer. Its VMs may run normally" in text
-    assert "away on kvm1 cannot be reached." in text
+    assert "away on kvm1 and kvm3 cannot be reached." in text
     assert "Everything else works: 3 pools on 1 host run normally." in text
     assert "brim on kvm1 is 93 % full, 7 GiB is free." in text
     assert "grows on kvm1 is 40 % full, 60 GiB is free; full in about 9 weeks." in text

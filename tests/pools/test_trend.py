@@ -166,6 +166,22 @@ def test_what_fills_soonest_of_many_takes_few_queries(make_pool, host, django_as
 
 
 @pytest.mark.django_db
+def test_the_same_storage_on_many_hosts_is_one_candidate(make_pool, make_host, client, viewer, monkeypatch):
+    now = timezone.now()
+    monkeypatch.setattr(trend, "CANDIDATES", 2)
+    for number in range(5):
+        shared = {"type": "netfs", "source": "nas:/vms", "available": 20 * GIB}
+        keep(make_pool("nfs", host=make_host(f"kvm{number}"), **shared), line(lambda age: 40 - age, now=now))
+    local = make_pool("local")
+    keep(local, line(lambda age: 40 - age, now=now))
+    assert len(trend.filling(now)) == 6
+    client.force_login(viewer)
+    html = plain(client.get("/").content.decode())
+    assert "on kvm0 and 4 other hosts is full in about 3 weeks" in html
+    assert html.count("is full in about 3 weeks") == 1
+
+
+@pytest.mark.django_db
 def test_what_is_full_within_four_weeks_is_among_the_notices_of_the_fleet(make_pool, host, client, viewer):
     now = timezone.now()
     keep(make_pool("soon", host=host), line(lambda age: 40 - 1.3 * age, now=now))
