@@ -1,11 +1,13 @@
 """People: the list, what a person can do and why, inviting, links, closing."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from storagemgr.access import tokens
 from storagemgr.access.models import AuditEvent, Grant, Role
@@ -136,6 +138,17 @@ def test_nobody_makes_a_link_for_one_who_holds_more(client, make_user, administr
     assert client.post(f"/people/{root.pk}/link/").status_code == 403
     client.force_login(administrator)
     assert client.post(f"/people/{root.pk}/link/").status_code == 200
+
+
+def test_nobody_makes_a_link_for_one_who_holds_it_longer(client, make_user, administrator):
+    """It would be a way to stay."""
+    soon = make_user("sam", "administrator", expires_at=timezone.now() + timedelta(days=1))
+    client.force_login(soon)
+    assert client.post(f"/people/{administrator.pk}/link/").status_code == 403
+    sooner = make_user("sue", "operator", expires_at=timezone.now() + timedelta(hours=1))
+    assert client.post(f"/people/{sooner.pk}/link/").status_code == 200
+    root = User.objects.create_superuser("root")
+    assert client.post(f"/people/{root.pk}/link/").status_code == 403
 
 
 def test_a_closed_account_is_signed_out_at_once_and_opens_again(client, administrator, operator):
