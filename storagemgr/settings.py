@@ -153,6 +153,24 @@ OIDC_CREATE = env.bool("OIDC_CREATE", default=True)  # accounts for people who a
 # Sign people in to the account that has their mail address, when the provider says that it verified it.
 OIDC_LINK_BY_MAIL = env.bool("OIDC_LINK_BY_MAIL", default=False)
 OIDC_HAS_MFA = env.bool("OIDC_HAS_MFA", default=False)  # the provider asks for a second factor itself
+
+# Sign-in against a directory, with the packages of requirements-ldap.txt.
+LDAP_URL = env("LDAP_URL", default="")
+LDAP_START_TLS = env.bool("LDAP_START_TLS", default=True)  # for ldap://; ldaps:// is TLS already
+LDAP_CA_FILE = env("LDAP_CA_FILE", default="")  # "": the system's
+# Either a person's DN by their name, "uid=%(user)s,ou=people,dc=example,dc=org", or where and how it is searched.
+LDAP_USER_DN = env("LDAP_USER_DN", default="")
+LDAP_USER_BASE = env("LDAP_USER_BASE", default="")
+LDAP_USER_FILTER = env("LDAP_USER_FILTER", default="(uid=%(user)s)")
+LDAP_BIND_DN = env("LDAP_BIND_DN", default="")  # who searches; "": anybody
+LDAP_BIND_PASSWORD = env("LDAP_BIND_PASSWORD", default="")
+LDAP_GROUP_BASE = env("LDAP_GROUP_BASE", default="")  # "": groups are not looked at
+LDAP_GROUP_FILTER = env("LDAP_GROUP_FILTER", default="(objectClass=groupOfNames)")
+LDAP_GROUP_MEMBER = env("LDAP_GROUP_MEMBER", default="member")  # the attribute with the DNs of a group's members
+LDAP_CREATE = env.bool("LDAP_CREATE", default=True)  # accounts for people who are not known here
+if LDAP_URL:
+    AUTHENTICATION_BACKENDS.append("storagemgr.access.directory.DirectoryBackend")
+
 SOCIALACCOUNT_ADAPTER = "storagemgr.access.single_sign_on.SocialAdapter"
 SOCIALACCOUNT_EMAIL_VERIFICATION = "none"
 SOCIALACCOUNT_PROVIDERS = {

@@ -1,11 +1,14 @@
 from typing import Any
 
+from allauth.account import views
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.forms import default_token_generator
 from allauth.account.utils import user_pk_to_url_str
 from allauth.core import context
 from django.conf import settings
+from django.contrib.auth import BACKEND_SESSION_KEY
 from django.contrib.auth.models import AnonymousUser, User
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -14,6 +17,8 @@ from storagemgr.access import single_sign_on, throttle
 from storagemgr.access.recent import is_recent, require_recent
 from storagemgr.access.scopes import only_looks
 from storagemgr.access.sign_in_events import Outcome, record
+
+DIRECTORY = "storagemgr.access.directory.DirectoryBackend"
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -70,6 +75,9 @@ class AccountAdapter(DefaultAccountAdapter):
         }
         found = super().get_reauthentication_methods(user)
         methods = [method | {"description": words[method["id"]]} for method in found]
+        if context.request.session.get(BACKEND_SESSION_KEY) == DIRECTORY:
+            url = reverse("account_reauthenticate")
+            methods.insert(0, {"id": "reauthenticate", "description": words["reauthenticate"], "url": url})
         if single_sign_on.can_prove(user):
             words_of_it = f"Sign in with {settings.OIDC_NAME} again"
             methods.append({"id": "sso", "description": words_of_it, "url": reverse("account_sso_again")})
@@ -83,6 +91,13 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def respond_user_inactive(self, request: HttpRequest, user: User) -> HttpResponse:
         return render(request, "account/account_inactive.html", status=403)
+
+
+def set_password(request: HttpRequest) -> HttpResponse:
+    """A first password, for who has none: not beside that of the provider or the directory, which may end theirs."""
+    if single_sign_on.can_prove(request.user) or request.session.get(BACKEND_SESSION_KEY) == DIRECTORY:
+        raise PermissionDenied("Your password is not kept here; change it where you sign in.")
+    return views.password_set(request)
 
 
 def password_path(user: User) -> str:

@@ -9,6 +9,7 @@ from django.urls import path, re_path
 from django.views.generic import RedirectView
 
 from storagemgr.access import single_sign_on
+from storagemgr.access.accounts import set_password
 from storagemgr.access.mail import forgotten
 from storagemgr.access.preferences import preferences_page
 from storagemgr.access.preview import preview_page
@@ -20,7 +21,7 @@ urlpatterns = [
     path("login/", views.login, name="account_login"),
     path("logout/", views.logout, name="account_logout"),
     path("password/change/", views.password_change, name="account_change_password"),
-    path("password/set/", views.password_set, name="account_set_password"),
+    path("password/set/", set_password, name="account_set_password"),
     path("preferences/", preferences_page, name="account_preferences"),
     path("reauthenticate/", views.reauthenticate, name="account_reauthenticate"),
     path("sso/", single_sign_on.start, name="account_sso"),

@@ -139,6 +139,15 @@ def test_it_is_linked_where_the_setting_says_so_and_the_address_is_verified(
     assert AuditEvent.objects.filter(action="account.linked", actor=local).exists() == (verified is True)
 
 
+def test_they_get_no_password_here_beside_the_providers(wendy):
+    wendy.goes()
+    new = "brand-new-password"
+    for url in ("/accounts/password/set/", "/accounts/password/change/"):
+        answer = wendy.browser.post(url, {"password1": new, "password2": new}, follow=True)
+        assert answer.status_code == 403
+    assert not User.objects.get().has_usable_password()
+
+
 def test_who_is_switched_off_stays_out(wendy):
     wendy.goes()
     User.objects.update(is_active=False)
