@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from pools.models import PoolDraft
 from storagemgr.access import tokens
-from storagemgr.access.models import AuditEvent
+from storagemgr.access.models import AuditEvent, Token
 from storagemgr.hosts.models import Host
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.tasks import run_job
@@ -102,6 +102,8 @@ def known(client, things, make_user, monkeypatch, settings):  # noqa: F811
     member = make_user("member")
     member.groups.add(things["team"])
     PoolDraft.objects.update(owner=ada)
+    # Of a number that PostgreSQL does not know of.
+    Token.objects.all().delete()
     token, _ = tokens.make(member, "backup", 7)
     client.force_login(ada)
     return things | {

@@ -1,12 +1,14 @@
 """The chain of the audit: what was done to the table behind the program's back is told in words."""
 
+import threading
 from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connections
 from django.utils import timezone
 
-from storagemgr.access import audit, retention
+from storagemgr.access import audit, retention, sealing
 from storagemgr.access.models import AuditEvent
 from storagemgr.access.sealing import Head, head_in_database, head_in_file, parse_head, seal_new
 from storagemgr.access.verifying import verify
@@ -150,3 +152,25 @@ def test_a_cut_that_somebody_else_wrote_proves_nothing(settings):
     seal_new()
     BEHIND_OUR_BACK.filter(number__lte=2).delete()
     assert "The beginning is missing" in verify().problems[0]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_processes_seal_at_once():
+    """Each event gets one number, whoever is first; the other one tries again at its next tick."""
+    write(3 * sealing.BATCH // 2)
+    start = threading.Barrier(2)
+
+    def seal():
+        start.wait()
+        seal_new()
+        connections.close_all()
+
+    threads = [threading.Thread(target=seal) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    while seal_new():
+        pass
+    found = verify()
+    assert (found.problems, found.checked, found.waiting) == ([], 3 * sealing.BATCH // 2, 0)

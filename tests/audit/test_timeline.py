@@ -67,7 +67,7 @@ def test_each_place_mixes_what_happened_there(full, host, pool, volume, administ
         "Clone web01.qcow2",
     ]
     assert texts(administrator, host.pk)[:3] == [
-        "Changed how it is reached",
+        "Its settings were changed",
         "Host kvm1 stopped answering.",
         "Pool default was stopped.",
     ]
