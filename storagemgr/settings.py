@@ -166,7 +166,7 @@ LDAP_BIND_DN = env("LDAP_BIND_DN", default="")  # who searches; "": anybody
 LDAP_BIND_PASSWORD = env("LDAP_BIND_PASSWORD", default="")
 LDAP_GROUP_BASE = env("LDAP_GROUP_BASE", default="")  # "": groups are not looked at
 LDAP_GROUP_FILTER = env("LDAP_GROUP_FILTER", default="(objectClass=groupOfNames)")
-LDAP_GROUP_MEMBER = env("LDAP_GROUP_MEMBER", default="member")  # the attribute with the DNs of a group's members
+LDAP_GROUP_MEMBER = env("LDAP_GROUP_MEMBER", default="member")  # the attribute with its members' DNs
 LDAP_CREATE = env.bool("LDAP_CREATE", default=True)  # accounts for people who are not known here
 if LDAP_URL:
     AUTHENTICATION_BACKENDS.append("storagemgr.access.directory.DirectoryBackend")
