@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.core.cache import cache
-from django.db.models import Max
+from django.db.models import Max, Min
 from django.utils import timezone
 
 from pools.models import Pool, UsageSample
@@ -37,6 +37,7 @@ RANGES = {
     "year": Range("Year", timedelta(days=365), 7 * DAY, "the last year"),
 }
 DEFAULT_RANGE = "month"
+NEW = timedelta(days=2)
 
 
 class Point(NamedTuple):
@@ -118,11 +119,13 @@ class Trend:
 
 
 def trend_of(pool: Pool, wanted: str, now: datetime | None = None) -> Trend | None:
-    """As of the newest point; None where there is none."""
-    newest = UsageSample.objects.filter(pool=pool).aggregate(Max("at"))["at__max"]
+    """As of the newest point; None where there is none. A pool that is new shows its first days by themselves."""
+    known = UsageSample.objects.filter(pool=pool).aggregate(first=Min("at"), newest=Max("at"))
+    newest = known["newest"]
     if newest is None:
         return None
-    name = wanted if wanted in RANGES else DEFAULT_RANGE
+    usual = "day" if newest - known["first"] < NEW else DEFAULT_RANGE
+    name = wanted if wanted in RANGES else usual
     zone = timezone.get_current_timezone_name()
     key = f"pools.trend.{pool.pk}.{name}.{newest.timestamp():.0f}.{zone.replace('/', '-')}.{units.get()}"
     found: Trend | None = cache.get(key)

@@ -130,6 +130,18 @@ def test_the_range_is_in_the_address_and_nonsense_means_a_month(pool, see_pool):
 
 
 @pytest.mark.django_db
+def test_a_new_pool_shows_its_first_hours(pool, see_pool):
+    now = timezone.now()
+    keep(pool, [(now - timedelta(hours=3), 40 * GIB)])
+    assert "a line takes two points" in see_pool(pool)
+    keep(pool, [(now - timedelta(hours=age), 40 * GIB) for age in (1, 2)])
+    html = see_pool(pool)
+    assert 'href="?trend=day#trend" aria-current="true"' in html
+    assert "Too few data yet to say when it is full" in html
+    assert 'class="chart chart-w"' in html
+
+
+@pytest.mark.django_db
 def test_a_gap_parts_the_line(pool):
     now = timezone.now()
     points = [p for p in line(lambda age: 40, now=now) if not 8 <= (now - p[0]).days < 13]
