@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.utils import timezone
 
-from pools import devices, safety
+from pools import devices, elsewhere, safety
 from pools.devices import Contents, some
 from pools.models import Look, Pool
 from pools.operations import check, find, label, once_it_answers, read_again, unreachable, virsh
@@ -203,6 +203,7 @@ def _check_overwrite(run: Run) -> None:
         raise OperationFailed("changed_since", devices.difference(shown, now))
     if vms := devices.vms_among(pool, domains.list_disk_uses(connection)):
         raise OperationFailed("changed_since", f"VMs have a disk there: {some(vms)}.")
+    elsewhere.refuse_used(run, pool)
 
 
 def _overwrite(run: Run) -> Events:

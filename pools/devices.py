@@ -12,6 +12,7 @@ from django.utils import timezone
 from lxml import etree
 
 from pools.models import Look, Pool
+from pools.same_place import pools_of_paths
 from storagemgr.hosts.models import Host
 from storagemgr.templatetags.storage import moment_long, size
 
@@ -178,21 +179,35 @@ def _places_of_groups(groups: Iterable[str]) -> tuple[str, ...]:
 
 
 def vms_of(pool: Pool, **having: Any) -> list[str]:
-    """VMs, running or not, that have a disk in this pool, by path or by the pool's name."""
-    here = Q(volume__pool=pool) | Q(pool_name=pool.name)
+    """VMs of the host, running or not, that have a disk in this pool, by path or by a pool's name."""
+    uses = pool.host.disk_uses.filter(disks_in(pool), **having)
+    return sorted(set(uses.values_list("domain_name", flat=True)))
+
+
+def disks_in(pool: Pool) -> Q:
+    """Of the uses of its host those here. The row may be the one of another pool that has the same paths."""
+    paths = pool.volumes.exclude(path="").order_by().values("path")
+    here = (
+        Q(volume__pool=pool) | Q(path__in=paths) | Q(volume__pool__host=pool.host_id, volume__path__in=paths)
+    )
+    here |= Q(pool_name__in=_names_of(pool))
     for place in places_of(pool):
         here |= Q(path__startswith=place)
-    return sorted(set(pool.host.disk_uses.filter(here, **having).values_list("domain_name", flat=True)))
+    return here
+
+
+def _names_of(pool: Pool) -> set[str]:
+    return set(pools_of_paths(pool).values_list("name", flat=True)) | {pool.name}
 
 
 def vms_among(pool: Pool, uses: Iterable[Any]) -> list[str]:
     """The same of what libvirt says now (virt.domains.DiskUse), on the devices too."""
     places, names = tuple(places_of(pool)) or ("\0",), names_of(pool) if pool.type in WITH_DEVICES else set()
-    paths = set(pool.volumes.values_list("path", flat=True)) - {""}
+    paths, pools = set(pool.volumes.values_list("path", flat=True)) - {""}, _names_of(pool)
     found = {
         use.domain_name
         for use in uses
-        if use.pool == pool.name
+        if use.pool in pools
         or use.path in paths
         or use.path.startswith(places)
         or any(is_of(use.path, name) for name in names)
@@ -202,6 +217,10 @@ def vms_among(pool: Pool, uses: Iterable[Any]) -> list[str]:
 
 def built_on(pool: Pool) -> int:
     """How many other pools of the host have volumes that are built on one here, or have one as their device."""
+    return len(pools_built_on(pool))
+
+
+def pools_built_on(pool: Pool) -> set[int]:
     paths = pool.volumes.values("path")
     found = set(_others(pool).filter(volumes__backing_path__in=paths).values_list("pk", flat=True))
     places = tuple(places_of(pool))
@@ -215,7 +234,7 @@ def built_on(pool: Pool) -> int:
             devices and pool.volumes.filter(path__in=devices).exists()
         ):
             found.add(other.pk)
-    return len(found)
+    return found
 
 
 def some(names: list[str], limit: int = NAMED) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from django.db.models import Q
 from lxml import etree
 
-from pools import building, devices, safety
+from pools import building, devices, elsewhere, safety
 from pools.devices import some
 from pools.models import Pool
 from pools.operations import check, find, label, once_it_answers, read_again, unreachable, virsh
@@ -118,6 +118,7 @@ def _check_delete(run: Run) -> None:
         vms |= {use.domain_name for use in uses if devices.is_on(use.path, names, groups)}
     if vms:
         raise OperationFailed("changed_since", f"VMs have a disk here: {some(sorted(vms))}.")
+    elsewhere.refuse_used(run, pool)
 
 
 def _learn_names(connection: Connection, pool: Pool) -> None:

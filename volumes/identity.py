@@ -13,11 +13,10 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from pools.models import Pool
+from pools.same_place import ON_A_SERVER, pools_of_place
 from storagemgr.hosts.models import Host
 from volumes.models import DiskUse, Volume, VolumeNotes
 
-# What these list lies on a server: the same for every host whose pool names the same source.
-ON_A_SERVER = frozenset({"netfs", "gluster", "vstorage", "rbd", "sheepdog", "iscsi", "iscsi-direct"})
 LUN = re.compile(r"-iscsi-(?P<target>[^/]+)-lun-(?P<number>\d+)$")
 _DEPTH = 16  # of overlays upon overlays that are followed
 
@@ -65,16 +64,6 @@ def _twins(which: Q) -> list[Twin]:
 def same_bytes(volume: Volume) -> QuerySet[Volume]:
     """The volume and all that are the same bytes."""
     return Volume.objects.filter(pk__in={twin.pk for twin in twins_of(volume)})
-
-
-def pools_of_place(pool: Pool) -> QuerySet[Pool]:
-    """The pool and all that list the same place: a name in one is the same name in the others."""
-    same = Q(pk=pool.pk)
-    if pool.type in ON_A_SERVER and pool.source:
-        same |= Q(type=pool.type, source=pool.source)
-    if pool.target_path.strip("/") not in ("", "dev", "dev/disk/by-path"):
-        same |= Q(host_id=pool.host_id, target_path=pool.target_path)
-    return Pool.objects.filter(same)
 
 
 def notes_in_place(pool: Pool, name: str) -> QuerySet[VolumeNotes]:

@@ -11,8 +11,9 @@ from functools import cached_property
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from pools.models import Pool
+from pools.same_place import ON_A_SERVER
 from volumes.among import among
-from volumes.identity import LUN, ON_A_SERVER, endings_of
+from volumes.identity import LUN, endings_of
 from volumes.models import DiskUse, Volume
 
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 from pools import sync as pool_sync
 from pools.models import Pool
 from pools.operations import unreachable
+from pools.same_place import pools_of_place
 from storagemgr.jobs.models import Job, JobLock
 from storagemgr.jobs.operations import Finding, OperationFailed, Progress, Run, Step
 from storagemgr.templatetags.storage import size
@@ -19,7 +20,7 @@ from storagemgr.virt.errors import VirtError
 from storagemgr.virt.secrets import forget_volume_secret, put_volume_secret
 from volumes import sync
 from volumes.forms import why_name_is_kept
-from volumes.identity import forget_notes, pools_of_place
+from volumes.identity import forget_notes
 from volumes.models import Volume
 
 Events = Iterator[Step | Progress]
