@@ -187,6 +187,7 @@ def things(volume, host, pool):
 def wipe_of(volume):
     pool, now = volume.pool, timezone.now()
     place = {"host_id": pool.host_id, "pool_uuid": pool.uuid, "volume_name": volume.name}
+    place |= {"host_name": pool.host.name, "pool_name": pool.name}
     return WipeRecord.objects.create(job_id=1, capacity=1, allocation=1, started_at=now, **place)
 
 
