@@ -28,14 +28,18 @@ class Middleware:
         return self.answer(request)
 
     def process_view(self, request: HttpRequest, *_: Any) -> None:
-        role: RoleFacts | None = getattr(request, "preview", None)
-        name = request.resolver_match.url_name if request.resolver_match else ""
-        if role is None or request.method in _SAFE or name in _ALLOWED:
-            return
-        _record(request, f"{request.path} as {role.title}", audit.Outcome.DENIED)
-        raise PermissionDenied(
-            f"You are looking at the pages as {role.title}. To change something, end that at the top of the page."
-        )
+        refuse_changes(request)
+
+
+def refuse_changes(request: HttpRequest) -> None:
+    role: RoleFacts | None = getattr(request, "preview", None)
+    name = request.resolver_match.url_name if request.resolver_match else ""
+    if role is None or request.method in _SAFE or name in _ALLOWED:
+        return
+    _record(request, f"{request.path} as {role.title}", audit.Outcome.DENIED)
+    raise PermissionDenied(
+        f"You are looking at the pages as {role.title}. To change something, end that at the top of the page."
+    )
 
 
 def _chosen(request: HttpRequest) -> RoleFacts | None:

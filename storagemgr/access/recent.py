@@ -16,6 +16,8 @@ from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
+from storagemgr.access import preview, second_factor
+
 WAITING = "waiting"  # in the session
 NO_WAY = "This is asked only of people who signed in a moment ago. Sign out, sign in again, and ask for it once more."
 
@@ -83,4 +85,6 @@ def go_on(request: HttpRequest, key: str) -> HttpResponse:
     for name, text in {"GET": waiting["query"], "POST": waiting["data"]}.items():
         setattr(request, name, QueryDict(text))
     request.resolver_match = found = resolve(request.path)
-    return found.func(request, *found.args, **found.kwargs)
+    # What stands before each view saw the address of this one alone.
+    preview.refuse_changes(request)
+    return second_factor.leads_away(request) or found.func(request, *found.args, **found.kwargs)

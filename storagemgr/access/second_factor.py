@@ -122,12 +122,16 @@ class Middleware:
         return self.answer(request)
 
     def process_view(self, request: HttpRequest, *_: Any) -> HttpResponse | None:
-        user = request.user
-        name = request.resolver_match.url_name if request.resolver_match else ""
-        if not isinstance(user, User) or name in ALLOWED:
-            return None
-        if not must_have(user) or has(request):
-            return None
-        if request.headers.get("HX-Request"):
-            return HttpResponse(status=204, headers={"HX-Refresh": "true"})
-        return redirect("mfa_index")
+        return leads_away(request)
+
+
+def leads_away(request: HttpRequest) -> HttpResponse | None:
+    user = request.user
+    name = request.resolver_match.url_name if request.resolver_match else ""
+    if not isinstance(user, User) or name in ALLOWED:
+        return None
+    if not must_have(user) or has(request):
+        return None
+    if request.headers.get("HX-Request"):
+        return HttpResponse(status=204, headers={"HX-Refresh": "true"})
+    return redirect("mfa_index")

@@ -8,6 +8,7 @@ import time_machine
 from django.urls import reverse
 from django.utils import timezone
 
+from storagemgr.access.models import Role
 from storagemgr.hosts.models import Host
 from storagemgr.jobs.models import Job
 
@@ -130,3 +131,21 @@ def test_who_has_nothing_to_prove_it_with_signs_in_anew(client, administrator, v
     answer = destroy(client, volume)
     assert answer.status_code == 403
     assert "Sign out, sign in again" in answer.content.decode()
+
+
+def test_what_waits_is_not_done_in_a_preview_nor_without_the_factor_that_a_role_asks_for(
+    ada, volume, later
+):
+    """What stands before every other request stands before this one."""
+    asked = destroy(ada, volume)
+    on = prove(ada, asked)
+    ada.post("/accounts/preview/", {"role": "administrator"})
+    answer = ada.get(on.url)
+    assert answer.status_code == 403
+    assert "end that at the top" in answer.content.decode()
+    ada.post("/accounts/preview/")
+    with time_machine.travel(timezone.now() + timedelta(minutes=6), tick=False):
+        on = prove(ada, destroy(ada, volume))
+        Role.objects.create(name="administrator", title="Administrator", needs_mfa=True)
+        assert ada.get(on.url).url == "/accounts/security/"
+    assert not Job.objects.exists()
