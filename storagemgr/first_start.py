@@ -67,5 +67,7 @@ def _new_administrator():
     name = "admin"
     while users.filter(username=name).exists():
         name = f"admin-{secrets.token_hex(2)}"
-    audit.record("access.invite", audit.Outcome.DONE, actor=None, object_text=f"{name}, the first administrator")
+    audit.record(
+        "access.invite", audit.Outcome.DONE, actor=None, object_text=f"{name}, the first administrator"
+    )
     return users.create_superuser(username=name, password=None)
