@@ -5,7 +5,6 @@ import shutil
 import subprocess
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from browsing import breaches, is_reloaded
 from playwright.sync_api import expect
 from stack import wait_for
@@ -75,7 +74,6 @@ def test_one_fails_and_is_asked_for_again(browsing, three, manager, tmp_path):
     shutil.rmtree(tmp_path / "second")
     page.locator("#bulk").get_by_role("button", name="Refresh").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Refresh 3 pools")
-    assert Axe().run(page).violations_count == 0
     page.get_by_role("button", name="Refresh 3 pools").click()
     expect(page).to_have_url(re.compile(r"/jobs/batches/\d+/$"))
     again = page.get_by_role("link", name="Ask again for the 1 that failed")
