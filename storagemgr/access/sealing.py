@@ -58,6 +58,12 @@ def seal_of(event: AuditEvent, number: int, before: str, key: str | None = None)
     return _hmac(SALT, f"{before}\n{canonical(event, number)}", key)
 
 
+def fits(event: AuditEvent, before: str) -> bool:
+    """Whether it has the seal that it would get after the seal `before`, with any of the keys."""
+    number = event.number or 0
+    return any(constant_time_compare(event.seal, seal_of(event, number, before, key)) for key in keys())
+
+
 def mark_of(cut: Head, count: int, key: str | None = None) -> str:
     """Proves that it was this program that cut the chain there."""
     return _hmac(CUT_SALT, f"{cut} {count}", key)

@@ -81,10 +81,14 @@ class _Walk:
 
     def _begin(self, event: Any) -> None:
         self.found.first = event.number
+        cut_at = max((cut.number for cut in self.cuts), default=0)
+        if event.number <= cut_at:
+            self.found.tell(
+                f"What was cut is there still, or again: from number {event.number:,} to {cut_at:,}."
+            )
         if event.number == 1:
             return
         self.seal = self._written_before(event)
-        # Of a cut that was broken off there is still some of what was to go.
         if not any(cut.number >= event.number - 1 for cut in self.cuts):
             self.found.tell(
                 f"The beginning is missing: {_numbers(1, event.number - 1)}, and no cut says why."
@@ -122,8 +126,10 @@ class _Walk:
 def verify(progress: Callable[[int], None] | None = None, *, head: Head | None = None) -> Findings:
     """Reads every sealed event, a batch at a time. `head`: one that somebody wrote down earlier."""
     found = Findings(waiting=AuditEvent.objects.filter(number=None).count())
+    if odd := AuditEvent.objects.filter(number__lt=1).count():
+        found.tell(f"With a number that no seal gives: {odd:,} {'event' if odd == 1 else 'events'}.")
     known = [one for one in (head, head_in_file()) if one and one.number]
-    walk = _Walk(found, known, list(_cuts()))
+    walk = _Walk(found, known, list(cuts()))
     for event in _events():
         walk.take(event)
         if progress and found.checked % BATCH == 0:
@@ -141,9 +147,11 @@ def _events() -> Iterator[Any]:
         after = rows[-1].number
 
 
-def _cuts() -> Iterator[Head]:
+def cuts() -> Iterator[Head]:
     """Where retention cut the chain, by events that this program wrote itself."""
     for details in AuditEvent.objects.filter(action=CUT).values_list("details", flat=True):
+        if not isinstance(details, dict):
+            continue
         cut = Head(details.get("number", 0), details.get("seal", ""))
         if is_marked(cut, details.get("count", 0), str(details.get("mark", ""))):
             yield cut
