@@ -221,6 +221,8 @@ class Operation:
     tests_the_way: bool = False  # opens its connections itself, step by step, and changes nothing on the host
     applies: Callable[[Any], bool] = lambda target: True  # False: this row does not even show it
     why_off: Callable[[Any], str] = _no_reason  # "" when possible now, else a sentence for people
+    # Asked once more in the transaction that makes the job, so that two do not get the same room: "" when it fits.
+    why_no_room: Callable[[Any, dict[str, Any]], str] = lambda target, params: ""
     effects: Callable[[Any], list[str]] = _no_effects  # what it does on the host, for the confirmation
     # What was looked at before, for the safety panel, as this person may see it (volumes/safety.py).
     checks: Callable[[Any, Any], list[Check]] = _no_checks

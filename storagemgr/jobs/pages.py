@@ -22,7 +22,7 @@ from storagemgr.access.recent import require_recent
 from storagemgr.hosts.models import Host
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import Danger, Operation, OperationForm, place_of
-from storagemgr.jobs.submit import Held, KeyUsed, submit
+from storagemgr.jobs.submit import Held, KeyUsed, NoRoom, submit
 from storagemgr.jobs.words import ShownJob
 from storagemgr.messages import message
 from storagemgr.templatetags.storage import printable
@@ -133,6 +133,8 @@ def _answer(request: HttpRequest, operation: Operation, target: Any, cancel_url:
         is_seen = Job.objects.visible_to(request.user).filter(pk=held.job.pk).exists()
         said = {"held": ShownJob(held.job), "held_message": message("held"), "is_held_seen": is_seen}
         return _page(request, page | said, 409)
+    except NoRoom:
+        return _page(request, page, 422)
     except KeyUsed:
         form.data = form.data.copy()
         del form.data["key"]

@@ -26,6 +26,10 @@ class Held(Exception):
         self.job = job
 
 
+class NoRoom(Exception):
+    """Another job was promised the room meanwhile; the form says the same when it is looked at again."""
+
+
 class KeyUsed(Exception):
     """The key came with another request before: of somebody else, or for something else."""
 
@@ -43,7 +47,7 @@ def submit(
 ) -> Job:
     """The job for this request: the same one when `key` was seen before (a double click, a reload, the back button).
 
-    Raises Held when an active job has a lock that does not go together with the ones this job needs, and KeyUsed.
+    Raises Held when an active job has a lock that does not go together with the ones this job needs, NoRoom, KeyUsed.
     """
     place = place_of(target)
     if known := Job.objects.filter(key=key).first():
@@ -86,6 +90,8 @@ def _insert(
     locks = operation.locks(target, params)
     if clash := conflicting(locks).select_related("job").order_by("job_id").first():
         raise Held(clash.job)
+    if reason := operation.why_no_room(target, params):
+        raise NoRoom(reason)
     delay = operation.delay()
     job = Job.objects.create(
         operation=operation.name,

@@ -275,7 +275,7 @@ def test_room_is_promised_once(tus, pool, operator, monkeypatch):
     refused = make(tus, token, half, pool=pool.pk, name="b.raw")
     assert refused.status_code == 422
     assert "60 GiB is free" in refused.text.replace("\N{NO-BREAK SPACE}", " ")
-    assert "other uploads need" in refused.text
+    assert "other jobs need" in refused.text
 
 
 def test_what_nobody_goes_on_with_is_ended(transfer, settings):

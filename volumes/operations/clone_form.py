@@ -8,6 +8,7 @@ from django.core.exceptions import ValidationError
 from pools.models import Pool
 from storagemgr.templatetags.storage import printable, size
 from storagemgr.virt.volume_formats import FORMATS, IN_FILES, PLAIN, WITH_LUKS
+from volumes import room
 from volumes.chain import chain_of
 from volumes.forms import NewVolumeForm, PassphraseField
 from volumes.models import Volume
@@ -43,6 +44,12 @@ def needed_in(pool: Pool, volume: Volume, params: Params) -> int:
         return volume.capacity
     chain = [part.allocation for part in chain_of(volume)]
     return chain[0] if len(chain) == 1 else min(sum(chain), max(volume.capacity, chain[0]))
+
+
+def why_no_room(pool: Pool, volume: Volume, params: Params) -> str:
+    needed = 0 if params.get("reflink") else needed_in(pool, volume, params)
+    reason = room.why_none(pool, needed)
+    return reason and f"The copy needs {size(needed)}, {reason}"
 
 
 class CloneForm(NewVolumeForm):
@@ -136,14 +143,8 @@ class CloneForm(NewVolumeForm):
             if "into" not in self.errors:
                 self.add_error("into", "Choose a pool.")
             return cleaned
-        needed, free = needed_in(pool, self.target, cleaned), pool.available
-        if cleaned.get("reflink"):
-            needed = 0
-        if pool.kind.numbers == "normal" and needed > free:
-            self.add_error(
-                "into" if pool.pk != self.target.pool_id else None,
-                f"The copy needs {size(needed)}, {size(free)} is free in {pool}.",
-            )
+        if reason := why_no_room(pool, self.target, cleaned):
+            self.add_error("into" if pool.pk != self.target.pool_id else None, reason)
         self._check_format(pool, cleaned)
         return cleaned
 

@@ -22,7 +22,7 @@ from storagemgr.virt.partitions import without_leftover
 from storagemgr.virt.volume_copies import copy
 from storagemgr.virt.volume_formats import IN_FILES
 from storagemgr.virt.volume_xml import NewVolume, volume_xml
-from volumes import chain
+from volumes import chain, room
 from volumes.identity import uses_of
 from volumes.models import Volume
 from volumes.operations.base import (
@@ -43,7 +43,7 @@ from volumes.operations.base import (
     volume_secret,
     why_off_in,
 )
-from volumes.operations.clone_form import READ_ONLY, CloneForm, can_receive, needed_in
+from volumes.operations.clone_form import READ_ONLY, CloneForm, can_receive, needed_in, why_no_room
 
 
 def _check_clone(run: Run) -> None:
@@ -152,6 +152,14 @@ def _target(volume: Volume, params: Params) -> Pool:
     return pool or volume.pool
 
 
+@room.promising("volume.clone")
+def _promised(job: Job) -> tuple[Pool | None, int]:
+    volume, pool = find(job), pool_of_new(job)
+    if volume is None or pool is None or job.params.get("reflink"):
+        return pool, 0
+    return pool, room.left_of(job, needed_in(pool, volume, job.params))
+
+
 def _clone_locks(volume: Volume, params: Params) -> list[JobLock]:
     parents = {(part.pool_id, part.name): part for part in chain.chain_of(volume)}
     return [
@@ -205,6 +213,7 @@ CLONE = register(
         settle=once_it_answers(settle_new),
         result=made,
         why_off=_why_no_clone,
+        why_no_room=lambda volume, params: why_no_room(_target(volume, params), volume, params),
         effects=_clone_effects,
         locks=_clone_locks,
         # In another pool it would name a volume of this one.

@@ -17,7 +17,7 @@ from storagemgr.templatetags.storage import printable, size
 from storagemgr.virt.connection import Connection
 from storagemgr.virt.filling import Filling
 from storagemgr.virt.streams import Download
-from volumes import chain, images
+from volumes import chain, images, room
 from volumes.forms import NameField, why_name_is_kept
 from volumes.identity import uses_of
 from volumes.models import Volume
@@ -77,8 +77,8 @@ class CopyToHostForm(OperationForm):
                 f"{pool} holds plain bytes without a format, and this is {self.target.format}. "
                 "Clone it to raw first and copy the clone."
             )
-        if pool.kind.numbers == "normal" and needed > pool.available:
-            raise ValidationError(arrival.no_room(pool, needed))
+        if reason := room.why_none(pool, needed):
+            raise ValidationError(f"It needs {size(needed)}; {reason}")
         return str(pool.pk)
 
     def clean(self) -> dict[str, Any]:
@@ -102,6 +102,19 @@ def length_of(volume: Volume) -> int:
 def needed_in(pool: Pool, volume: Volume) -> int:
     length = length_of(volume)
     return min(length, volume.allocation) if pool.kind.volume_formats else length
+
+
+@room.promising("volume.copy_to_host")
+def _promised(job: Job) -> tuple[Pool | None, int]:
+    volume, pool = find(job), _target_pool(job)
+    if volume is None or pool is None:
+        return pool, 0
+    return pool, room.left_of(job, needed_in(pool, volume))
+
+
+def _why_no_room(volume: Volume, params: Params) -> str:
+    pool = Pool.objects.select_related("host").get(pk=params["pool"])
+    return room.why_none(pool, needed_in(pool, volume))
 
 
 def _why_off(volume: Volume) -> str:
@@ -236,6 +249,7 @@ COPY_TO_HOST = register(
         result=_result,
         is_stoppable=True,
         why_off=_why_off,
+        why_no_room=_why_no_room,
         effects=_effects,
         locks=_locks,
         volume_of=lambda volume, params: volume.name,

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 
 from storagemgr.templatetags.storage import size
 from storagemgr.virt.volume_formats import CLUSTER_SIZES, FORMATS, IN_FILES, ON_BACKING, PLAIN, WITH_LUKS
-from volumes import backing
+from volumes import backing, room
 from volumes.forms import NewVolumeForm, PassphraseField, SizeField
 from volumes.operations.base import Params
 from volumes.partitions import next_partition
@@ -172,7 +172,7 @@ class CreateForm(NewVolumeForm):
             self.add_error("capacity", "Write the size, for example 20 GiB.")
 
     def _check_space(self, format: str, cleaned: dict[str, Any]) -> None:
-        space, capacity, free = cleaned.get("space", ""), cleaned.get("capacity"), self.target.available
+        space, capacity = cleaned.get("space", ""), cleaned.get("capacity")
         if format not in ("", *PLAIN, "qcow2") and space in ("metadata", "falloc", "full"):
             self.add_error("space", f"{format} takes its space as it is written; choose that.")
         elif space == "metadata" and format != "qcow2":
@@ -182,10 +182,8 @@ class CreateForm(NewVolumeForm):
                 "space", "libvirt writes zeros in raw volumes only; for qcow2 it can take all space."
             )
         needed = capacity if self.takes_all(space) else cleaned.get("allocation") or 0
-        if needed and needed > free and not cleaned.get("backing"):
-            self.add_error(
-                "capacity", f"{size(needed)} is wanted now, {size(free)} is free in {self.target}."
-            )
+        if not cleaned.get("backing") and (reason := room.why_none(self.target, needed or 0)):
+            self.add_error("capacity", f"{size(needed)} is wanted now, {reason}")
         if capacity and "outgrow" in self.fields and not cleaned.get("outgrow"):
             self.add_error(
                 "outgrow",

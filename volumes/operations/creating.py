@@ -8,13 +8,13 @@ from pools.models import Pool
 from pools.operations import find as find_pool
 from pools.operations import once_it_answers
 from storagemgr.access.objects import may
-from storagemgr.jobs.models import JobLock
+from storagemgr.jobs.models import Job, JobLock
 from storagemgr.jobs.operations import Operation, OperationFailed, Run, Step, register
 from storagemgr.virt import volumes as virt_volumes
 from storagemgr.virt.partitions import without_leftover
 from storagemgr.virt.volume_formats import PLAIN
 from storagemgr.virt.volume_xml import NewVolume, volume_xml
-from volumes import backing, chain, sync
+from volumes import backing, chain, room, sync
 from volumes.models import Volume
 from volumes.operations.base import (
     Events,
@@ -123,6 +123,21 @@ def _needed(params: Params) -> int:
     return int(params.get("allocation") or (params.get("capacity", 0) if takes_all else 0))
 
 
+@room.promising("volume.create")
+def _promised(job: Job) -> tuple[Pool | None, int]:
+    pool = find_pool(job)
+    return pool, _taken_now(pool, job.params) if pool else 0
+
+
+def _taken_now(pool: Pool, params: Params) -> int:
+    takes_all = params.get("space") in ("falloc", "full") or pool.type == "disk"
+    return int(params.get("capacity" if takes_all else "allocation") or 0)
+
+
+def _why_no_room(pool: Pool, params: Params) -> str:
+    return "" if "backing_volume" in params else room.why_none(pool, _taken_now(pool, params))
+
+
 def _effects(pool: Pool) -> list[str]:
     if pool.type == "disk":
         return [
@@ -201,6 +216,7 @@ CREATE = register(
         result=made,
         is_quick=True,
         why_off=_why_no_create,
+        why_no_room=_why_no_room,
         effects=_effects,
         locks=_locks,
         volume_of=lambda pool, params: params["name"],

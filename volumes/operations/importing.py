@@ -13,10 +13,12 @@ from pools.operations import check as check_pool
 from pools.operations import find as find_pool
 from pools.operations import once_it_answers
 from storagemgr.access.objects import may
+from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import Finding, Operation, OperationFailed, Run, Step, register
 from storagemgr.templatetags.storage import size
 from storagemgr.virt.connection import Connection
 from storagemgr.virt.filling import Filling
+from volumes import room
 from volumes.forms import NewVolumeForm, check_name
 from volumes.operations.base import Events, Params, locks_of_new, made, virsh, why_off_in
 from volumes.operations.uploading import ENDINGS
@@ -24,6 +26,8 @@ from volumes.transfer import arrival
 from volumes.transfer.source_url import Address, Source, opened
 
 FORMATS = {"qcow2": "qcow2", "raw": "raw", "iso": "ISO image", "vmdk": "VMDK", "vdi": "VDI", "vpc": "VHD"}
+
+RECEIVE = "Receive "
 
 
 class ImportForm(NewVolumeForm):
@@ -130,7 +134,7 @@ def _import(run: Run) -> Events:
 def _receive(run: Run, connection: Connection, source: Source) -> Events:
     pool, params, digest = run.target, run.job.params, hashlib.sha256()
     name, is_file = params["name"], bool(pool.kind.volume_formats)
-    yield Step(f"Receive {name}", total=source.size)
+    yield Step(f"{RECEIVE}{name}", total=source.size)
     with Filling(connection, str(pool.uuid), name, source.size, is_zero=is_file) as filling:
         yield from arrival.pour(source, filling.write, digest.update)
         filling.finish()
@@ -144,6 +148,14 @@ def _receive(run: Run, connection: Connection, source: Source) -> Events:
         sent=digest.hexdigest(),
     )
     run.log(f"SHA-256: {stored}")
+
+
+@room.promising("volume.import")
+def _promised(job: Job) -> tuple[Pool | None, int]:
+    """Known while the bytes come; of a logical volume there is none then."""
+    pool = find_pool(job)
+    is_known = job.step.startswith(RECEIVE) and pool and pool.kind.volume_formats
+    return pool, (job.total_bytes or 0) - job.done_bytes if is_known else 0
 
 
 def _settle(run: Run) -> Finding:

@@ -13,7 +13,6 @@ from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
-from django.db.models import F, Sum
 from django.utils import timezone
 
 from pools.models import Pool
@@ -38,7 +37,7 @@ from storagemgr.templatetags.storage import size as size_words
 from storagemgr.templatetags.storage import span
 from storagemgr.virt import volumes as virt_volumes
 from storagemgr.virt.errors import VirtError
-from volumes import sync
+from volumes import room, sync
 from volumes.forms import NewVolumeForm
 from volumes.models import Transfer, VolumeNotes
 from volumes.operations.base import Events, Params, locks_of_new, made, virsh, why_off_in
@@ -107,12 +106,8 @@ class UploadForm(NewVolumeForm):
             raise ValidationError(
                 f"It has {size_words(wanted)}; at most {size_words(limit)} can be uploaded."
             )
-        free, promised = self.target.available, promised_in(self.target)
-        if self.target.kind.numbers == "normal" and wanted > free - promised:
-            others = f", of which other uploads need {size_words(promised)}" if promised else ""
-            raise ValidationError(
-                f"It has {size_words(wanted)}; {size_words(free)} is free in {self.target}{others}."
-            )
+        if reason := room.why_none(self.target, wanted):
+            raise ValidationError(f"It has {size_words(wanted)}; {reason}")
         return wanted
 
     def clean(self) -> dict[str, Any]:
@@ -129,17 +124,14 @@ def _why_not_for(user: Any, pool: Pool) -> str:
     return ""
 
 
-def promised_in(pool: Pool) -> int:
-    """Bytes of uploads that are still to come and take room then: a logical volume has its room already."""
-    coming = Transfer.objects.filter(
-        direction=Transfer.Direction.UP,
-        job__host_id=pool.host_id,
-        job__pool_uuid=pool.uuid,
-        job__state__in=Job.HOLDING,
-    )
-    if not pool.kind.volume_formats:
-        coming = coming.filter(is_ready=False)
-    return coming.aggregate(left=Sum(F("size") - F("done")))["left"] or 0
+@room.promising("volume.upload")
+def _promised(job: Job) -> tuple[Pool | None, int]:
+    """A logical volume has its room as soon as it is there."""
+    pool, transfer = find_pool(job), getattr(job, "transfer", None)
+    if transfer is None:
+        return pool, job.params["size"]
+    has_all = transfer.is_ready and pool and not pool.kind.volume_formats
+    return pool, 0 if has_all else transfer.size - transfer.done
 
 
 def _why_off(pool: Pool) -> str:
@@ -335,6 +327,7 @@ UPLOAD = register(
         done=_left,
         is_stoppable=True,
         why_off=_why_off,
+        why_no_room=lambda pool, params: room.why_none(pool, params["size"]),
         effects=_effects,
         locks=lambda pool, params: locks_of_new(pool, params["name"]),
         volume_of=lambda pool, params: params["name"],

@@ -16,7 +16,7 @@ from storagemgr.access.tokens import user_of
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.operations import OperationForm
 from storagemgr.jobs.pages import require_right
-from storagemgr.jobs.submit import Held, submit
+from storagemgr.jobs.submit import Held, NoRoom, submit
 from storagemgr.messages import message
 from volumes.models import Transfer
 from volumes.operations.uploading import UPLOAD, format_of
@@ -99,6 +99,8 @@ def _submit(request: HttpRequest, pool: Pool, values: dict[str, str]) -> Job:
             key=form.cleaned_data["key"],
             address=audit.address_of(request),
         )
+    except NoRoom as error:
+        raise Refused(422, f"size: {error}") from error
     except Held as held:
         is_seen = Job.objects.visible_to(request.user).filter(pk=held.job.pk).exists()
         which = f" {held.job.title}, by {held.job.requester_name}." if is_seen else ""
