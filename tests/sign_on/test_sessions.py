@@ -91,3 +91,31 @@ def test_signing_in_and_out_is_in_the_audit(ada, sign_in):
         ("account.sign-in-failed", "failed", "storagemgr", "Sign in as ada", "127.0.0.1"),
         ("account.sign-out", "done", "ada", "", "127.0.0.1"),
     ]
+
+
+def test_a_session_that_somebody_planted_or_kept_is_nobodys(client, administrator, with_password, sign_in):
+    """Fixation, and a cookie that was copied before its owner signed out."""
+    with_password(administrator)
+    client.get("/accounts/sso/again/")
+    planted = client.session
+    planted["theirs"] = "x"
+    planted.save()
+    client.cookies["sessionid"] = planted.session_key
+    thief = Client()
+    thief.cookies["sessionid"] = planted.session_key
+    sign_in(client, "ada")
+    kept = client.cookies["sessionid"].value
+    assert kept != planted.session_key
+    assert thief.get("/jobs/").status_code == 302
+    thief.cookies["sessionid"] = kept
+    assert thief.get("/jobs/").status_code == 200
+    client.post("/accounts/logout/")
+    assert thief.get("/jobs/").status_code == 302
+
+
+def test_the_cookie_is_hidden_from_scripts_and_from_other_sites(
+    client, administrator, with_password, sign_in
+):
+    with_password(administrator)
+    cookie = sign_in(client, "ada").cookies["sessionid"]
+    assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
