@@ -13,7 +13,10 @@ from django.http import Http404, HttpRequest
 
 from storagemgr.access import audit, rights
 from storagemgr.access.models import Grant
+from storagemgr.access.roles import title_of
 from storagemgr.access.scopes import Actor, ScopedQuerySet, scope, with_rights
+
+NAMED = 5
 
 
 def visible_or_404(request: HttpRequest, rows: ScopedQuerySet, **lookup: Any) -> Any:
@@ -54,17 +57,16 @@ def require(
 
 
 def who_may(user: Actor, right: str, host_id: int, pool_uuid: uuid.UUID | None) -> str:
-    """Why this person may not, and who could: "You are Viewer here. Operators can: team Web, olga."."""
+    """Why this person may not, and who could: "You are Viewer here. These can: olga (Operator)."."""
     able = [grant for grant in grants_at(host_id, pool_uuid) if right in grant.rights]
-    holders = sorted({grant.holder for grant in able})
+    holders = {grant.holder: grant.role for grant in able}
     role = role_at(user, host_id, pool_uuid)
     mine = f"You are {role.capitalize()} here." if role else "You may not do this here."
-    needed = rights.roles_with(right)[0].capitalize()
     if not holders:
-        return f"{mine} It takes {needed} or more; an administrator can do it or grant it."
-    return (
-        f"{mine} {needed} or more can: {', '.join(holders[:5])}{' and others' if len(holders) > 5 else ''}."
-    )
+        needed = title_of(rights.roles_with(right)[0])
+        return f"{mine} Nobody has a role for it here; an administrator can do it or make you {needed}."
+    named = [f"{holder} ({title_of(holders[holder])})" for holder in sorted(holders)[:NAMED]]
+    return f"{mine} These can: {', '.join(named)}{' and others' if len(holders) > NAMED else ''}."
 
 
 def grants_at(host_id: int, pool_uuid: uuid.UUID | None) -> list[Any]:

@@ -206,6 +206,7 @@ class Operation:
     virsh: Callable[[Any, dict[str, Any]], str]
     label: Callable[[Any, dict[str, Any]], str]  # the job's title
     button: str = ""  # where the title is too long for a button beside it
+    goes: str = "in"  # or "into", between its title and the pool where it makes something
     form: type[OperationForm] = OperationForm
     template: str = "operation.html"  # of its page
     danger: Danger = Danger.NONE

@@ -295,10 +295,10 @@ def _tell(request: HttpRequest, job: Job) -> None:
 
 
 def heading(operation: Operation, target: Any) -> str:
-    """ "Clone web01.qcow2", "New volume in default", "Start with the host: default"."""
+    """ "Clone web01.qcow2", "New volume in default", "Upload into default", "Start with the host: default"."""
     name, noun = printable(target), operation.name.partition(".")[0]
     if noun != target._meta.verbose_name:
-        return f"{operation.title} in {name}"
+        return f"{operation.title} {operation.goes} {name}"
     return f"{operation.title}{':' if ' ' in operation.title else ''} {name}"
 
 

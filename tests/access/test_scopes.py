@@ -75,7 +75,7 @@ def test_an_inactive_person_holds_nothing(administrator, pool):
 
 def test_who_may_names_those_who_can(viewer, operator, pool):
     text = who_may(viewer, "pool.stop", pool.host_id, pool.uuid)
-    assert text == "You are Viewer here. Operator or more can: olga."
+    assert text == "You are Viewer here. These can: olga (Operator)."
     assert "an administrator can" in who_may(viewer, "pool.build", pool.host_id, pool.uuid)
 
 
@@ -130,6 +130,8 @@ def test_a_role_of_ones_own_gives_the_rights_it_names(make_user, pool):
     Role.objects.create(name="night-shift", title="Night shift", rights=["pool.view", "pool.start", "gone"])
     nina = make_user("nina", "night-shift")
     assert may(nina, "pool.start", pool.host_id, pool.uuid)
+    said = who_may(make_user("otto"), "pool.start", pool.host_id, pool.uuid)
+    assert said == "You may not do this here. These can: nina (Night shift)."
     assert not may(nina, "pool.stop", pool.host_id, pool.uuid)
     Role.objects.all().delete()
     assert not may(User.objects.get(pk=nina.pk), "pool.view", pool.host_id, pool.uuid)

@@ -54,16 +54,23 @@ def test_an_off_button_can_be_reached_and_says_why(see, operator, pool):
 def test_a_viewer_reads_who_could(see, viewer, operator, pool):
     found = buttons(see(viewer, f"/pools/{pool.pk}/"))
     assert all(button.is_locked for button in found.values())
-    assert found["pool.stop"].off == "You are Viewer here. Operator or more can: olga."
+    assert found["pool.stop"].off == "You are Viewer here. These can: olga (Operator)."
     page = see(viewer, f"/pools/{pool.pk}/")
     text = text_of(page)
-    assert '<span id="why-locked">You are Viewer here. Operator or more can: olga.</span>' in text
-    of_operators = [button for button in found.values() if "Operator or more" in button.off]
+    assert '<span id="why-locked">You are Viewer here. These can: olga (Operator).</span>' in text
+    of_operators = [button for button in found.values() if "olga (Operator)" in button.off]
     assert text.count('aria-describedby="why-locked"') == len(of_operators) > 1
-    assert '<span id="why-locked1">You are Viewer here. It takes Manager or more;' in text
+    assert '<span id="why-locked1">You are Viewer here. Nobody has a role for it here;' in text
     assert text.count('aria-describedby="why-locked1"') == len(found) - len(of_operators) > 1
     assert "hx-post" not in page.content.decode().split('<aside id="jobs-strip"')[0]
     assert page.context["create"].is_locked
+
+
+def test_it_is_said_where_the_file_goes(see, pool, operator, settings):
+    settings.IMPORT_URLS = ["https://images.example/"]
+    for slug, said in (("upload", "Upload into default"), ("import", "Import from a URL into default")):
+        page = see(operator, f"/pools/{pool.pk}/volumes/{slug}/").content.decode()
+        assert f"<h1>{said}</h1>" in page
 
 
 def test_the_key_of_a_button_changes_with_the_next_job_and_the_person(see, operator, manager, pool, make_job):

@@ -9,7 +9,7 @@ pytestmark = pytest.mark.django_db
 def test_a_refusal_says_why(see, viewer, operator, pool):
     page = see(viewer, f"/pools/{pool.pk}/refresh/")
     assert page.status_code == 403
-    assert "You are Viewer here. Operator or more can: olga." in page.content.decode()
+    assert "You are Viewer here. These can: olga (Operator)." in page.content.decode()
 
 
 def test_an_error_of_ours_says_so_and_no_more(see, viewer, pool, monkeypatch):

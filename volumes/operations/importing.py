@@ -173,6 +173,7 @@ IMPORT = register(
         title="Import from a URL",
         button="Import",
         sentence="Makes a volume from a file on a web server.",
+        goes="into",
         icon="link-45deg",
         right="volume.data-write",
         target=Pool,

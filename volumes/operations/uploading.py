@@ -313,6 +313,7 @@ UPLOAD = register(
         name="volume.upload",
         title="Upload",
         sentence="Fills a new volume with a file of yours.",
+        goes="into",
         icon="upload",
         right="volume.data-write",
         target=Pool,
