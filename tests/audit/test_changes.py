@@ -25,7 +25,10 @@ from storagemgr.hosts import changes
 from storagemgr.hosts import sync as host_sync
 from storagemgr.hosts.models import Change, Host
 from storagemgr.hosts.reaching import open_host
+from storagemgr.jobs import runner
 from storagemgr.jobs.models import Job, JobLock
+from storagemgr.jobs.operations import REGISTRY
+from storagemgr.jobs.submit import submit
 from storagemgr.virt.connection import connect
 from storagemgr.virt.volumes import list_volumes
 from volumes import sync as volume_sync
@@ -217,3 +220,22 @@ def test_only_those_who_see_the_pool_see_its_changes(host, make_user):
     user = make_user("vera", "viewer", pool_uuid=mine)
     assert [one.pool_uuid for one in Change.objects.visible_to(user)] == [mine]
     assert noticing.worked_on(host.pk, [mine]) == set()
+
+
+def test_what_our_own_jobs_make_and_delete_is_not_from_outside(host, seen, administrator):
+    """By the real operations, with a reading after each, as the workers do it."""
+
+    def do(operation, target, **params):
+        job = submit(REGISTRY[operation], target, actor=administrator, params=params, key=uuid.uuid4())
+        runner.run(job.pk)
+        job.refresh_from_db()
+        assert job.state == "succeeded", job.error_text
+        read_volumes_again(host)
+
+    old = Volume.objects.get(pool=seen, name="a.raw")
+    do("volume.clone", old, source=old.name, name="copy.raw")
+    do("volume.resize", old, capacity=4 * 1024**2, allocate=False, shrink=False)
+    do("volume.delete_now", Volume.objects.get(pool=seen, name="copy.raw"))
+    do("pool.stop", pool_row(str(seen.uuid)))
+    do("pool.start", pool_row(str(seen.uuid)))
+    assert texts() == []
