@@ -71,3 +71,66 @@ def faults_of(page: Page, looks: list[Any]) -> list[str]:
         found: list[str] = page.evaluate(LOOK, look)
         faults += [f"{look[0]}, {size['width']} px: {fault}" for fault in found]
     return faults + [f"content policy: {breach}" for breach in breaches(page)]
+
+
+# What can be reached with the Tab key, in the order of the document; of radio buttons those that stand for their group.
+REACHABLE = """() => {
+  const asked = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']";
+  const found = [...document.querySelectorAll(asked)].filter(
+    (one) => one.tabIndex >= 0 && !one.disabled && one.checkVisibility({visibilityProperty: true}));
+  const groups = new Map();
+  for (const one of found.filter((one) => one.type === "radio"))
+    if (!groups.has(one.name) || one.checked) groups.set(one.name, one);
+  return found.filter((one) => one.type !== "radio" || groups.get(one.name) === one);
+}"""
+WATCH_FOCUS = f"""() => {{
+  const name = (one) => one.outerHTML.slice(0, 160);
+  const walk = window.walk = {{expected: ({REACHABLE})(), seen: [], faults: []}};
+  document.addEventListener("focusin", ({{target}}) => {{
+    const style = getComputedStyle(target);
+    const scrolls = target.scrollHeight > target.clientHeight || target.scrollWidth > target.clientWidth;
+    if (walk.expected.includes(target)) walk.seen.push(target);
+    else if (!scrolls) walk.faults.push("comes into the way: " + name(target));
+    if (style.outlineStyle === "none" || parseFloat(style.outlineWidth) < 1)
+      walk.faults.push("does not show the focus: " + name(target));
+  }});
+  const off = document.querySelector("button:disabled:not([hidden])");
+  if (off) walk.faults.push("out of reach: " + name(off));
+  return walk.expected.length;
+}}"""
+WALKED = """() => {
+  const {expected, seen, faults} = window.walk;
+  const name = (one) => one ? one.outerHTML.slice(0, 160) : "nothing";
+  const wrong = expected.findIndex((one, at) => one !== seen[at]);
+  if (wrong >= 0) faults.push(`${wrong}. is not ${name(expected[wrong])} but ${name(seen[wrong])}`);
+  if (!expected[0].matches(".sm-skip")) faults.push("begins with " + name(expected[0]));
+  return [...new Set(faults)];
+}"""
+# On a phone all is one column: what comes next is not above, but for the corner of a row.
+ORDER = f"""() => {{
+  const inMain = ({REACHABLE})().filter((one) => one.closest("main"));
+  const places = inMain.map((one) => one.getBoundingClientRect());
+  const isOfRow = (one, other) => one.closest("tr") && one.closest("tr") === other.closest("tr");
+  const above = inMain.filter((one, at) =>
+    at && places[at].bottom <= places[at - 1].top && !isOfRow(one, inMain[at - 1]));
+  return above.map((one) => one.outerHTML.slice(0, 160));
+}}"""
+
+
+def walk_through(page: Page, url: str) -> list[str]:
+    """Goes through a page with the Tab key; what is wrong with the way."""
+    page.set_viewport_size(WIDE)
+    page.goto(url)
+    page.evaluate(
+        "document.body.tabIndex = -1; document.body.focus(); document.body.removeAttribute('tabindex')"
+    )
+    for _ in range(page.evaluate(WATCH_FOCUS)):
+        page.keyboard.press("Tab")
+    for _ in range(20):  # Chromium stops at what scrolls, too
+        if page.evaluate("walk.seen.length >= walk.expected.length"):
+            break
+        page.keyboard.press("Tab")
+    faults: list[str] = page.evaluate(WALKED)
+    page.set_viewport_size(NARROW)
+    faults += [f"above what comes before: {place}" for place in page.evaluate(ORDER)]
+    return [f"{url}: {fault}" for fault in faults]

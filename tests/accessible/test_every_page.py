@@ -11,7 +11,7 @@ from access import test_urls as table
 from browsing import Browsing
 from django.contrib.auth.models import User
 from django.urls import get_resolver, reverse
-from looking import CROSSED, faults_after_sending, look_at
+from looking import CROSSED, faults_after_sending, look_at, walk_through
 from playwright.sync_api import Page
 
 from pools.drafts.steps import TITLES
@@ -100,6 +100,14 @@ def test_before_one_is_signed_in(ada, bare, page_of, live_server):
     page = page_of(bare)
     for url in addresses({}, OF_THE_BARE):
         faults += look_at(page, url) + faults_after_sending(page)
+    assert not faults, "\n".join(faults)
+
+
+def test_with_the_tab_key(things, ada, page_of):
+    PoolDraft.objects.update(owner=ada)
+    page, faults = page_of(ada), []
+    for url in addresses(things, all_names() - OF_THE_BARE - AT_THE_DOOR):
+        faults += walk_through(page, url)
     assert not faults, "\n".join(faults)
 
 
