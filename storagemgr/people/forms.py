@@ -183,7 +183,8 @@ class RoleForm(forms.Form):
     needs_mfa = forms.BooleanField(
         required=False,
         label="Only with a second factor",
-        help_text="Whoever holds it signs in with a code or a key beside the password.",
+        help_text="From now on whoever holds it must first set up an app or a key: no other page opens before. "
+        "So must accounts above all grants.",
     )
 
     def __init__(self, *args: Any, role: RoleFacts | None = None, **kwargs: Any) -> None:
