@@ -219,7 +219,9 @@ def _volume_state(row: VolumeRow) -> State:
         return State(look.kind, look.icon, f"Pool {look.word.lower()}", look.since)
     if row.volume.unverified_since:
         return State("warn", "exclamation-triangle", "Unverified", row.volume.unverified_since)
-    return State("ok", "check-circle", "In use" if row.vm_count else "No VM uses it")
+    if row.vm_count or row.children:
+        return State("ok", "check-circle", "In use")
+    return State("", "dash-circle", "No VM uses it")
 
 
 def _used_by(row: VolumeRow) -> str:

@@ -165,7 +165,7 @@ def everything_else(storages: Sequence[Storage], has_trouble: bool) -> str:
     text = f"{count(len(well), 'pool')} on {count(len(hosts), 'host')} {'runs' if len(well) == 1 else 'run'} normally"
     words = "Everything else works" if has_trouble else "Everything works"
     return f"{words}: {text}" + (
-        f", {stopped} {'is' if stopped == 1 else 'are'} switched off." if stopped else "."
+        f", {stopped} {'is' if stopped == 1 else 'are'} stopped." if stopped else "."
     )
 
 
