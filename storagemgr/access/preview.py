@@ -59,7 +59,7 @@ def preview_page(request: HttpRequest) -> HttpResponse:
         request.session[_KEY] = role.name
     else:
         request.session.pop(_KEY, None)
-    _record(request, f"as {role.title}" if role else "ended", audit.Outcome.DONE)
+    _record(request, f"pages as {role.title}" if role else "own pages again", audit.Outcome.DONE)
     return redirect("pools:fleet" if role else "account_preview")
 
 
