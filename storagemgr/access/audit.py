@@ -27,13 +27,14 @@ def record(
     address: str | None = None,
     details: dict[str, Any] | None = None,
 ) -> AuditEvent:
-    """`actor` None is the program itself (a schedule, a settled job)."""
+    """`actor` None is the program itself (a schedule, a settled job), or with an address somebody unknown."""
     known = actor if actor is not None and actor.is_authenticated else None
+    nobody = "storagemgr" if address is None else "not signed in"
     return AuditEvent.objects.create(
         action=action,
         outcome=outcome,
         actor=known,
-        actor_name=known.get_username() if known else "storagemgr",
+        actor_name=known.get_username() if known else nobody,
         right=right,
         object_text=object_text,
         host_id=host_id,

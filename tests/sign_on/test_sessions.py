@@ -88,7 +88,7 @@ def test_signing_in_and_out_is_in_the_audit(ada, sign_in):
     )
     assert list(events) == [
         ("account.sign-in", "done", "ada", "", "127.0.0.1"),
-        ("account.sign-in-failed", "failed", "storagemgr", "Sign in as ada", "127.0.0.1"),
+        ("account.sign-in-failed", "failed", "not signed in", "Sign in as ada", "127.0.0.1"),
         ("account.sign-out", "done", "ada", "", "127.0.0.1"),
     ]
 
