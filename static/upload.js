@@ -168,20 +168,16 @@
     while (seen.length > 2 && now - seen[0][0] > 10000) seen.shift();
     const [began, before] = seen[0];
     const rate = now - began > 500 ? ((sent - before) * 1000) / (now - began) : 0;
-    const percent = Math.min(99, Math.floor((100 * sent) / total));
-    one("rect", panel).setAttribute("width", `${percent}%`);
-    one("svg", panel).setAttribute("aria-label", `Sent, ${percent} %`);
-    const left = rate > 0 ? `, about ${duration((total - sent) / rate)} left` : "";
-    one("[data-said]", panel).textContent = `${percent}\u00a0% sent${left}.`;
-    const speed = rate > 0 ? `, ${bytes(rate)}/s` : "";
-    why(panel, `${bytes(sent)} of ${bytes(total)}${speed}. Leave this page open until all is sent.`);
+    // How much came the server says, above. What left the browser is more, and not there yet.
+    const speed = rate > 0 ? `, ${bytes(rate)}/s, about ${duration((total - sent) / rate)} left` : "";
+    one("[data-said]", panel).textContent = `Sending${speed}.`;
+    why(panel, "Leave this page open until all is sent.");
   };
   const why = (panel, text) => {
     one("[data-why]", panel).textContent = text;
   };
   const turn = (panel, sending) => {
     isSending = sending;
-    document.documentElement.toggleAttribute("data-sending", Boolean(upload));
     one("[data-going]", panel).hidden = !upload;
     one("[data-choose]", panel).hidden = Boolean(upload);
     const [pause, goOn] = [one("[data-pause]", panel), one("[data-go-on]", panel)];
@@ -221,7 +217,6 @@
       },
       onSuccess: () => {
         stopped(panel, "All is sent.", "It is looked into now; you can leave this page.");
-        one("rect", panel).setAttribute("width", "100%");
         one("[data-go-on]", panel).hidden = true;
       },
     });
@@ -238,7 +233,6 @@
     upload = null;
     file = null;
     isSending = false;
-    document.documentElement.removeAttribute("data-sending");
   };
   document.addEventListener("click", (event) => {
     const panel = event.target.closest("#sending");

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -117,6 +118,10 @@ def test_paused_refused_and_cancelled(browsing, row, images, operator, tmp_path)
     page.get_by_label("Name").fill("mine.img")
     page.route("**/transfer/uploads/**", lambda route: (time.sleep(0.3), route.continue_()))
     page.get_by_role("button", name="Upload").click()
+    # One figure, of what came: the browser has sent more, and the strip below knows nothing of that.
+    expect(page.locator("#job-live .sm-received")).to_contain_text(re.compile(r"of 300.MiB received \(\d+.%\)"))
+    expect(page.locator("#job-live svg.prog")).to_have_count(1)
+    expect(page.locator("#sending")).not_to_contain_text("%")
     page.get_by_role("button", name="Pause").click()
     expect(page.locator("#sending")).to_contain_text("Paused.")
     expect(page.locator("#job-live")).to_be_visible()
