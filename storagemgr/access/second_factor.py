@@ -14,6 +14,7 @@ from allauth.mfa.adapter import DefaultMFAAdapter, get_adapter
 from allauth.mfa.base.forms import AuthenticateForm, ReauthenticateForm
 from allauth.mfa.models import Authenticator
 from allauth.mfa.utils import is_mfa_enabled
+from allauth.socialaccount.models import SocialAccount
 from cryptography.fernet import Fernet, MultiFernet
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -103,6 +104,13 @@ def must_have(user: User) -> bool:
     if not asking:
         return False
     return user.is_superuser or any(grant.role in asking for grant in grants_of(user))
+
+
+def could_have(user: User) -> bool:
+    """For a token, which stands for sessions of any kind."""
+    if is_mfa_enabled(user, FACTORS):
+        return True
+    return settings.OIDC_HAS_MFA and SocialAccount.objects.filter(user=user).exists()
 
 
 def has(request: HttpRequest) -> bool:

@@ -52,6 +52,10 @@ def _password(request: HttpRequest, user: User, **_: Any) -> None:
 
 def _factor_added(request: HttpRequest, user: User, authenticator: Authenticator, **_: Any) -> None:
     record("mfa-on", Outcome.DONE, request, user, str(authenticator))
+    # They know the password alone.
+    here = request.session.session_key
+    others = [session for session in sessions.sessions_of(user) if session.session_key != here]
+    sessions.end(user, others, request)
 
 
 def _factor_removed(request: HttpRequest, user: User, authenticator: Authenticator, **_: Any) -> None:

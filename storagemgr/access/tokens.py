@@ -10,6 +10,7 @@ from datetime import timedelta
 from django.contrib.auth.models import User
 from django.utils import timezone
 
+from storagemgr.access import second_factor
 from storagemgr.access.models import Token
 
 PREFIX = "smgr_"
@@ -25,7 +26,9 @@ def make(user: User, name: str, days: int) -> tuple[Token, str]:
 
 
 def user_of(authorization: str) -> User | None:
-    """Whose token this header bears; None for any other text, an old token, and an account that was closed."""
+    """Whose token this header bears; None for any other text, an old token, an account that was closed,
+    and one that lacks the second factor that a role of it asks for.
+    """
     scheme, _, secret = authorization.partition(" ")
     if scheme.lower() != "bearer" or not secret.startswith(PREFIX):
         return None
@@ -36,6 +39,8 @@ def user_of(authorization: str) -> User | None:
         .first()
     )
     if token is None or not token.user.is_active:
+        return None
+    if second_factor.must_have(token.user) and not second_factor.could_have(token.user):
         return None
     if token.used_at is None or token.used_at < now - USED_EVERY:
         Token.objects.filter(pk=token.pk).update(used_at=now)

@@ -10,7 +10,7 @@ from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
-from storagemgr.access import second_factor
+from storagemgr.access import second_factor, tokens
 from storagemgr.access.models import AuditEvent, Role
 
 pytestmark = pytest.mark.django_db
@@ -127,3 +127,24 @@ def test_secrets_survive_a_new_secret_key_and_are_nothing_without_it(settings):
     sealed = second_factor.MFAAdapter().encrypt("JBSWY3DP")
     settings.SECRET_KEY_FALLBACKS, settings.SECRET_KEY = [settings.SECRET_KEY], "another-key"
     assert second_factor.MFAAdapter().decrypt(sealed) == "JBSWY3DP"
+
+
+def test_a_new_factor_ends_the_sessions_that_know_the_password_alone(
+    ada, sign_in, django_capture_on_commit_callbacks
+):
+    """Somebody else may have the password; the factor of its owner must not become theirs."""
+    thief = Client()
+    assert sign_in(thief, "ada").status_code == 302
+    secret = re.search(r'id="secret">([A-Z2-7]+)<', ada.get(f"{SECURITY}app/").content.decode())[1]
+    with django_capture_on_commit_callbacks(execute=True):
+        ada.post(f"{SECURITY}app/", {"code": code_of(secret)})
+    assert thief.get("/jobs/").status_code == 302
+    assert ada.get("/jobs/").status_code == 200
+
+
+def test_a_token_is_worth_no_more_than_a_session_without_the_factor(ada, administrator, app):
+    bearer = f"Bearer {tokens.make(administrator, 'backup', 1)[1]}"
+    Role.objects.create(name="administrator", title="Administrator", needs_mfa=True)
+    assert tokens.user_of(bearer) == administrator
+    Authenticator.objects.all().delete()
+    assert tokens.user_of(bearer) is None
