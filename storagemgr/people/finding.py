@@ -65,7 +65,7 @@ def finder(
 
 
 def typed(data: Any, name: str) -> str:
-    return str(data.get(f"{name}_q", "")).strip("\0 ")[:Q_LIMIT]
+    return str(data.get(f"{name}_q", "")).replace("\0", "").strip()[:Q_LIMIT]
 
 
 def _id(value: str, kind: str) -> int:

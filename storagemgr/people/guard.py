@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.cache import never_cache
@@ -24,6 +24,9 @@ def people_page(view: View) -> View:
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if not sees_people(request.user):
             raise Http404
+        if any("\0" in value for _, values in request.GET.lists() for value in values):
+            # PostgreSQL takes none, and nobody types one.
+            raise BadRequest("The address of this page holds a character that no name has.")
         try:
             return view(request, *args, **kwargs)
         except NotGrantable as refused:

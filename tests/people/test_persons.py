@@ -182,3 +182,10 @@ def test_an_administrator_revokes_a_token(client, administrator, operator, viewe
     assert client.post(reverse("people:revoke_token", args=[viewer.pk, token.pk])).status_code == 404
     assert client.post(reverse("people:revoke_token", args=[operator.pk, token.pk])).status_code == 303
     assert tokens.user_of(f"Bearer {secret}") is None
+
+
+@pytest.mark.parametrize("path", ["", "teams/", "grants/", "roles/", "audit/", "audit/export/"])
+def test_a_character_that_no_database_takes_breaks_no_page(client, administrator, path):
+    client.force_login(administrator)
+    for name in ("q", "person", "team", "role", "volume"):
+        assert client.get(f"/people/{path}?{name}=a%00b").status_code == 400, name
