@@ -19,6 +19,7 @@ from storagemgr.jobs.models import Job
 from volumes.among import InNoIndex, among
 from volumes.kinds import KINDS, base_ids, is_kind
 from volumes.models import DiskUse, Volume, VolumeNotes
+from volumes.quarantined import all_quarantined
 from volumes.usage import Usage
 
 UNVERIFIED = Q(unverified_since__isnull=False)
@@ -160,6 +161,16 @@ def _bases() -> list[int]:
     return cast("list[int]", found)
 
 
+def _quarantined() -> set[int]:
+    found = remembered(
+        "quarantined",
+        Volume.objects.all(),
+        lambda _: all_quarantined(),
+        keeps=lambda ids: len(ids) > FEW / 10,
+    )
+    return cast("set[int]", found)
+
+
 _NOTED = VolumeNotes.objects.filter(volume__isnull=False).order_by()
 
 
@@ -169,7 +180,6 @@ def _noted() -> dict[str, set[int]]:
     said = {
         "protected": in_force & Q(protected_at__isnull=False),
         "expired": Q(expires_on__lt=today),
-        "quarantined": Q(quarantined_because__gt=""),
     }
     parts = [
         _NOTED.filter(which).values_list("volume", Value(state, CharField())) for state, which in said.items()
@@ -177,7 +187,7 @@ def _noted() -> dict[str, set[int]]:
     found: dict[str, set[int]] = {state: set() for state in said}
     for pk, state in parts[0].union(*parts[1:], all=True):
         found[state].add(pk)
-    return found
+    return found | {"quarantined": _quarantined()}
 
 
 def remembered(

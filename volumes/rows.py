@@ -14,6 +14,7 @@ from storagemgr.jobs.models import Job, JobLock
 from storagemgr.jobs.words import shown_of
 from volumes.kinds import Kind, kind_of
 from volumes.models import DiskUse, Volume, VolumeNotes
+from volumes.quarantined import quarantined
 
 
 class Parent(NamedTuple):
@@ -35,6 +36,7 @@ class VolumeRow:
     writer: Job | None = None
     is_read: bool = False
     notes: VolumeNotes | None = None
+    is_quarantined: bool = False
     due_at: datetime | None = None
     parent: Parent | None = None
 
@@ -53,7 +55,7 @@ class VolumeRow:
             *(pool.pk, pool.name, pool.host.name, pool.answers and pool.is_active),
             *(tuple(self.vms.items()), self.hidden_vms, self.children, self.is_read, self.due_at),
             notes and (notes.is_protected, notes.is_expired, notes.expires_on, str(notes.owner or "")),
-            bool(notes and notes.quarantined_because),
+            self.is_quarantined,
             self.writer and shown_of(self.writer),
         )
 
@@ -73,7 +75,8 @@ class VolumeRow:
 def rows_of(volumes: Sequence[Volume], user: Actor | None = None) -> list[VolumeRow]:
     """`volumes` with their pool. Without a `user` nothing is hidden."""
     rows = {volume.pk: VolumeRow(volume) for volume in volumes}
-    places = _read_uses(rows, user)
+    places, meant = _read_same(rows, user)
+    in_quarantine = quarantined(volumes, meant)
     children = _children(volumes, places)
     locks = _locks(volumes)
     parents = _parents(volumes, user)
@@ -81,6 +84,7 @@ def rows_of(volumes: Sequence[Volume], user: Actor | None = None) -> list[Volume
         rows[notes.volume_id].notes = notes
     for row in rows.values():
         volume = row.volume
+        row.is_quarantined = volume.pk in in_quarantine
         row.children = children.get(volume.pk, 0)
         row.parent = parents.get((volume.pool.host_id, volume.backing_path))
         for lock in locks[volume.pool.host_id, volume.pool.uuid, volume.name]:
@@ -93,8 +97,10 @@ def rows_of(volumes: Sequence[Volume], user: Actor | None = None) -> list[Volume
     return list(rows.values())
 
 
-def _read_uses(rows: dict[int, VolumeRow], user: Actor | None) -> dict[tuple[int, str], set[int]]:
-    """Fills in the VMs; answers by which paths of which hosts the bytes of which rows are seen."""
+def _read_same(
+    rows: dict[int, VolumeRow], user: Actor | None
+) -> tuple[dict[tuple[int, str], set[int]], dict[int, set[int]]]:
+    """Fills in the VMs; answers by which paths of which hosts, and by which volumes, which rows are seen."""
     by_identity: dict[str, set[int]] = defaultdict(set)
     places: dict[tuple[int, str], set[int]] = defaultdict(set)
     for pk, row in rows.items():
@@ -118,7 +124,7 @@ def _read_uses(rows: dict[int, VolumeRow], user: Actor | None) -> dict[tuple[int
         if pk not in rows and may_see and not may_see.covers(host_id, pool_uuid):
             hidden.add(pk)
     _read_vms(rows, meant, hidden)
-    return places
+    return places, meant
 
 
 def _read_vms(rows: dict[int, VolumeRow], meant: dict[int, set[int]], hidden: set[int]) -> None:

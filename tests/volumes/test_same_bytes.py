@@ -3,18 +3,26 @@
 from datetime import timedelta
 
 import pytest
+from django.http import QueryDict
 from django.utils import timezone
 
 from storagemgr.jobs.operations import REGISTRY
 from volumes import backing, images, safety
 from volumes.attach import attaching
 from volumes.details import details_of
+from volumes.filters import VolumeFilter
 from volumes.forms import why_name_is_kept
 from volumes.identity import forget_notes
-from volumes.models import VolumeNotes
+from volumes.models import Volume, VolumeNotes
 from volumes.rows import rows_of
 
 pytestmark = pytest.mark.django_db
+
+
+def listed(state):
+    chosen = VolumeFilter(QueryDict(), Volume.objects.all())
+    assert chosen.count(state, state) == len(chosen.in_state(state))
+    return chosen.in_state(state)
 
 
 def test_a_quarantine_holds_by_whatever_pool_the_image_is_reached(
@@ -37,8 +45,13 @@ def test_a_quarantine_holds_by_whatever_pool_the_image_is_reached(
         assert "/etc/shadow" in page
         assert "quarantine" in attaching({}, rows_of([row])[0], details_of(row))["why_no_xml"]
     assert images.quarantine_of(innocent) == []
+    assert [row.is_quarantined for row in rows_of([here, there, beside, innocent])] == [True] * 3 + [False]
+    assert set(listed("quarantined")) == {here, there, beside}
+    page = client.get("/volumes/?state=quarantined").content.decode()
+    assert page.count("</svg>quarantined</span>") == 3
     images.quarantine(there, [])
     assert not any(images.quarantine_of(row) for row in (here, there, beside))
+    assert not listed("quarantined")
 
 
 def test_names_are_kept_and_quarantined_while_their_row_is_away(shared, make_volume):
@@ -56,6 +69,9 @@ def test_names_are_kept_and_quarantined_while_their_row_is_away(shared, make_vol
     here.delete()
     assert safety.why_not(there, "delete") == "The same data is protected through another pool."
     assert images.quarantine_of(there) == ["It is two formats at once."]
+    other = make_volume("other.qcow2", there.pool)
+    assert [row.is_quarantined for row in rows_of([there, other])] == [True, False]
+    assert set(listed("quarantined")) == {there}
     pool = there.pool
     there.delete()
     assert "protected through another pool of the same storage" in why_name_is_kept(pool, "web.qcow2")
