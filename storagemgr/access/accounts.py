@@ -34,9 +34,8 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         name, address = credentials.get("username", ""), self.get_client_ip(request)
-        if throttle.locked_until(name, address):
+        if not throttle.begins(name, address):
             raise self.validation_error("too_many_login_attempts")
-        throttle.begin(name, address)
 
     def authenticate(self, request: HttpRequest, **credentials: Any) -> User | None:
         """Nobody who is switched off: they are answered like a wrong password."""

@@ -64,9 +64,8 @@ class _OnceMixin:
 
     def clean_code(self) -> str:
         user, address = self.user, audit.address_of(context.request)  # type: ignore[attr-defined]
-        if throttle.locked_until(user.get_username(), address):
+        if not throttle.begins(user.get_username(), address):
             raise get_account_adapter().validation_error("too_many_login_attempts")
-        throttle.begin(user.get_username(), address)
         code: str = super().clean_code()  # type: ignore[misc]
         found: Any = self.authenticator  # type: ignore[attr-defined]
         if found.type == Authenticator.Type.TOTP and not _use(found, "".join(code.split())):

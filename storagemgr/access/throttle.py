@@ -27,20 +27,30 @@ class Lock(NamedTuple):
     failures: int  # within KEPT
 
 
-def locked_until(name: str = "", address: str | None = None) -> datetime | None:
-    """When a sign-in as this person, or from this address, is looked at again; None: now."""
+def locked_until(name: str = "", address: str | None = None, *, but: int = 0) -> datetime | None:
+    """When a sign-in as this person, or from this address, is looked at again; None: now. `but`: without this row."""
     now = timezone.now()
     ends = [
-        _end(list(_rows(**{kind: value}).values_list("at", flat=True)), FREE[kind])
+        _end(list(_rows(**{kind: value}).exclude(pk=but).values_list("at", flat=True)), FREE[kind])
         for kind, value in (("name", _name(name)), ("address", _network(address)))
         if value
     ]
     return max((end for end in ends if end and end > now), default=None)
 
 
-def begin(name: str, address: str | None) -> None:
-    """Before the password is looked at, so that a hundred tries at once are a hundred."""
-    FailedSignIn.objects.create(name=_name(name), address=_network(address))
+def begins(name: str, address: str | None) -> bool:
+    """Whether the password may be looked at. Counted before that, so that a hundred tries at once are a hundred."""
+    if locked_until(name, address):
+        return False
+    mine = _count(name, address)
+    if locked_until(name, address, but=mine.pk):
+        mine.delete()
+        return False
+    return True
+
+
+def _count(name: str, address: str | None) -> FailedSignIn:
+    return FailedSignIn.objects.create(name=_name(name), address=_network(address))
 
 
 def lift(name: str = "", address: str | None = None) -> None:
@@ -81,7 +91,8 @@ def _end(times: Sequence[datetime], free: int) -> datetime | None:
 
 
 def _name(name: str) -> str:
-    return name.casefold()[:NAME_LIMIT]
+    """As PostgreSQL finds an account: by its capitals, which the dotless i shares with the i."""
+    return name.upper().casefold()[:NAME_LIMIT]
 
 
 def _network(address: str | None) -> str | None:

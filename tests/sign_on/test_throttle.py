@@ -1,8 +1,10 @@
+import threading
 from datetime import timedelta
 
 import pytest
 import time_machine
 from django.core.cache import cache
+from django.db import connections
 from django.test import Client
 from django.utils import timezone
 
@@ -113,3 +115,33 @@ def test_a_person_who_is_switched_off_is_answered_like_a_wrong_password(client, 
     olga.is_active = False
     olga.save()
     assert "not correct" in text_of(sign_in(client, "olga"))
+
+
+def test_a_name_in_other_letters_is_the_same_name(operator):
+    """PostgreSQL finds an account by its capitals, and the dotless i has those of the i."""
+    assert {throttle._name(name) for name in ("mirko", "MIRKO", "mırko", "mir\u212ao")} == {"mirko"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_wrong_passwords_at_the_same_moment_are_as_many_as_one_after_another(monkeypatch):
+    """All of them look at the lock before any of them is counted."""
+    together = threading.Barrier(12)
+    count, looked_at = throttle._count, []
+
+    def at_once(*words):
+        together.wait(10)
+        return count(*words)
+
+    monkeypatch.setattr(throttle, "_count", at_once)
+
+    def attempt():
+        looked_at.append(throttle.begins("olga", "10.1.1.1"))
+        connections.close_all()
+
+    threads = [threading.Thread(target=attempt) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(looked_at) == 12
+    assert sum(looked_at) <= throttle.FREE["name"]
