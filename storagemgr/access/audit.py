@@ -36,14 +36,19 @@ def record(
         actor=known,
         actor_name=known.get_username() if known else nobody,
         right=right,
-        object_text=object_text,
+        object_text=_fitting(object_text, "object_text"),
         host_id=host_id,
         pool_uuid=pool_uuid,
-        volume_name=volume_name,
+        volume_name=_fitting(volume_name, "volume_name"),
         job_id=job_id,
         address=address,
         details=details or {},
     )
+
+
+def _fitting(text: str, column: str) -> str:
+    """PostgreSQL takes no longer one, nor NUL. What a person can lengthen shall not keep the event out."""
+    return text.replace("\0", "\ufffd")[: AuditEvent._meta.get_field(column).max_length]
 
 
 def readable_by(user: Actor) -> QuerySet[AuditEvent]:

@@ -1,6 +1,7 @@
 """What stood there before is told with what stands there now, and who fetched bytes from where."""
 
 import uuid
+from urllib.parse import quote
 
 import pytest
 from django.contrib.auth.models import Group
@@ -8,6 +9,7 @@ from django.test import RequestFactory
 from django.urls import reverse
 
 from pools.models import PoolDraft
+from storagemgr.access import audit
 from storagemgr.access.models import AuditEvent
 from storagemgr.jobs import runner
 from storagemgr.jobs.operations import REGISTRY
@@ -57,3 +59,13 @@ def test_each_address_that_fetches_is_told_once(operator, pool, volume):
     told = AuditEvent.objects.filter(action="volume.fetch").order_by("id")
     assert [event.address for event in told] == ["192.0.2.1", "192.0.2.2"]
     assert (told[0].actor, told[0].volume_name, told[0].details["bytes"]) == (operator, volume.name, 7)
+
+
+def test_a_text_of_any_length_is_written_as_far_as_there_is_room(client, administrator):
+    client.force_login(administrator)
+    client.post("/accounts/preview/", {"role": "viewer"})
+    key = f"1-{'x' * 900}\0"
+    assert client.post(f"/accounts/password/reset/key/{quote(key)}/").status_code == 403
+    event = AuditEvent.objects.latest("id")
+    assert (event.outcome, len(event.object_text), "\0" in event.object_text) == ("denied", 600, False)
+    assert audit.record("x", "done", actor=None, object_text="a\0b").object_text == "a\ufffdb"
