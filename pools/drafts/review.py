@@ -14,6 +14,7 @@ from pools.drafts.testing import Tested, tested_of
 from pools.making import creation, overwriting
 from pools.making.plans import MADE, STEPS, effects_of, plan_of, steps_of, virsh_lines
 from pools.models import NewPool, Pool
+from storagemgr.access.recent import require_recent
 from storagemgr.jobs import sealed
 from storagemgr.jobs.models import Job
 from storagemgr.jobs.pages import TypedName, see
@@ -97,6 +98,8 @@ def review(request: HttpRequest, wizard: Wizard) -> HttpResponse:
             return see(wizard.url("result"))
         chosen, error = _choose(wizard, rows, request.POST.getlist("hosts"))
         if form.is_valid() and not error:
+            if overwrites:
+                require_recent(request, "Make pools over what is on the devices")
             error = _create(request, wizard, chosen, form.cleaned_data["key"])
             if not error:
                 return see(wizard.url("result"))

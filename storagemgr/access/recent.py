@@ -14,11 +14,11 @@ from django.shortcuts import redirect
 from django.urls import resolve, reverse
 from django.utils.http import urlencode
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_http_methods
 
 from storagemgr.access import preview, second_factor
 
-WAITING = "waiting"  # in the session
+WAITING, GONE_ON = "waiting", "gone_on"  # in the session: what waits, and what was answered last
 NO_WAY = "This is asked only of people who signed in a moment ago. Sign out, sign in again, and ask for it once more."
 
 
@@ -69,9 +69,14 @@ def _proof(request: HttpRequest, next_url: str) -> HttpResponse:
 
 
 @never_cache
-@require_GET
+@require_http_methods(["GET", "POST"])
 def go_on(request: HttpRequest, key: str) -> HttpResponse:
-    """What waited, as if it were posted now: once, and only to whom it was told to wait."""
+    """What waited, as if it were posted now: once, and only to whom it was told to wait.
+
+    A page that answers has the address of this one, and so its forms come here: they are sent on to where they belong.
+    """
+    if request.method == "POST":
+        return _sent_on(request, key)
     waiting: dict[str, Any] = request.session.get(WAITING) or {}
     is_it = secrets.compare_digest(key, str(waiting.get("key", "")))
     if not is_it or time.time() - waiting["at"] > settings.REAUTHENTICATE_AFTER:
@@ -79,6 +84,8 @@ def go_on(request: HttpRequest, key: str) -> HttpResponse:
     if not is_recent(request):
         return _proof(request, request.path)
     del request.session[WAITING]
+    query = f"?{waiting['query']}" if waiting["query"] else ""
+    request.session[GONE_ON] = {"key": key, "url": waiting["path"] + query}
     request.method = "POST"
     request.path = request.path_info = waiting["path"]
     request.META |= {"REQUEST_METHOD": "POST", "QUERY_STRING": waiting["query"]}
@@ -88,3 +95,13 @@ def go_on(request: HttpRequest, key: str) -> HttpResponse:
     # What stands before each view saw the address of this one alone.
     preview.refuse_changes(request)
     return second_factor.leads_away(request) or found.func(request, *found.args, **found.kwargs)
+
+
+def _sent_on(request: HttpRequest, key: str) -> HttpResponse:
+    """307: the browser sends the same form there."""
+    gone_on = request.session.get(GONE_ON) or {}
+    if not secrets.compare_digest(key, str(gone_on.get("key", ""))):
+        return redirect(settings.LOGIN_REDIRECT_URL)
+    response = redirect(gone_on["url"])
+    response.status_code = 307
+    return response

@@ -13,6 +13,8 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods
 
 from storagemgr.access import audit, tokens
+from storagemgr.access.recent import require_recent
+from storagemgr.templatetags.storage import printable
 
 
 class TokenForm(forms.Form):
@@ -56,6 +58,7 @@ def tokens_page(request: HttpRequest) -> HttpResponse:
     form = TokenForm(request.POST if request.method == "POST" else None, user=user)
     page: dict[str, Any] = {"now": timezone.now(), "secret": ""}
     if form.is_valid():
+        require_recent(request, f"Make the token {printable(form.cleaned_data['name'])}")
         token, page["secret"] = tokens.make(user, form.cleaned_data["name"], form.cleaned_data["days"])
         _record(request, user, "token.make", token.name)
         page["made"] = token

@@ -8,9 +8,9 @@ import time_machine
 from django.urls import reverse
 from django.utils import timezone
 
-from storagemgr.access.models import Role
+from storagemgr.access.models import Role, Token
 from storagemgr.hosts.models import Host
-from storagemgr.jobs.models import Job
+from storagemgr.jobs.models import Job, JobLock
 
 pytestmark = pytest.mark.django_db
 HOST = {
@@ -112,6 +112,28 @@ def test_how_a_host_is_reached(ada, later):
             assert answer.url.startswith("/accounts/reauthenticate/"), page
 
 
+def test_a_page_that_answers_can_be_filled_in_again(ada, volume, later):
+    """It has the address where the request went on."""
+    asked = destroy(ada, volume)
+    on = prove(ada, asked)
+    Job.objects.create(operation="volume.clone", title="Clone", host=volume.pool.host, state="running")
+    lock = {"host_id": volume.pool.host_id, "pool_uuid": volume.pool.uuid, "volume_name": volume.name}
+    JobLock.objects.create(job=Job.objects.get(), is_write=True, **lock)
+    page = ada.get(on.url)
+    assert page.status_code == 409
+    again = ada.post(on.url, {"typed_name": volume.name})
+    wanted = reverse("volumes:operate", args=[volume.pk, "delete-now"])
+    assert (again.status_code, again.url) == (307, wanted)
+    assert ada.post("/accounts/go-on/other/").url == "/"
+
+
+def test_a_token_for_programs(ada, later):
+    asked = ada.post("/accounts/tokens/", {"name": "backup", "days": 30})
+    assert not Token.objects.exists()
+    assert 'id="secret"' in ada.get(prove(ada, asked).url).content.decode()
+    assert ada.post("/accounts/tokens/", {"name": "other", "days": 30}).status_code == 200
+
+
 def test_one_click_buttons_and_reading_ask_nothing(ada, pool, later):
     refresh = reverse("pools:operate", args=[pool.pk, "refresh"])
     assert ada.post(refresh, {"key": uuid.uuid4()}).url.startswith("/jobs/")
@@ -133,9 +155,7 @@ def test_who_has_nothing_to_prove_it_with_signs_in_anew(client, administrator, v
     assert "Sign out, sign in again" in answer.content.decode()
 
 
-def test_what_waits_is_not_done_in_a_preview_nor_without_the_factor_that_a_role_asks_for(
-    ada, volume, later
-):
+def test_what_waits_is_not_done_in_a_preview_nor_without_the_factor_that_a_role_asks_for(ada, volume, later):
     """What stands before every other request stands before this one."""
     asked = destroy(ada, volume)
     on = prove(ada, asked)

@@ -188,7 +188,7 @@ def to_overwrite(maker, host):
     return making
 
 
-def test_overwriting_wants_a_look_first_and_the_word_typed(maker, host):
+def test_overwriting_wants_a_look_first_and_the_word_typed(maker, host, settings):
     making = to_overwrite(maker, host)
     assert making.post("test", next="1").status_code == 422
     page = making.get("review")
@@ -202,7 +202,12 @@ def test_overwriting_wants_a_look_first_and_the_word_typed(maker, host):
     data = {"key": key_of(page), "hosts": [new.pk]}
     for typed in ({}, {"typed_name": "web"}, {"typed_name": "Overwrite"}):
         assert making.post("review", **data | typed).status_code == 422
+    settings.REAUTHENTICATE_AFTER = 300
+    assert (
+        making.post("review", **data | {"typed_name": "overwrite"}).status_code == 403
+    )  # no password to ask for
     assert not Job.objects.exists()
+    settings.REAUTHENTICATE_AFTER = 0
     assert making.send("review", **data | {"typed_name": "overwrite"}) == "result"
     assert Job.objects.get().params["build"] == "overwrite"
 
