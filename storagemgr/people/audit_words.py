@@ -93,9 +93,19 @@ def _fields(value: Any) -> dict[str, Any]:
 
 
 def _change(name: str, before: Any, after: Any) -> FieldChange:
-    was, becomes = text_of(before), text_of(after)
+    was, becomes = (text_of(_in_words(name, value)) for value in (before, after))
     lines = diff(was, becomes) if "\n" in was or "\n" in becomes else []
-    return FieldChange(name.replace("_", " "), was, becomes, was == becomes, lines)
+    return FieldChange(_name_of(name), was, becomes, was == becomes, lines)
+
+
+def _name_of(name: str) -> str:
+    return "second factor needed" if name == "needs_mfa" else name.replace("_", " ")
+
+
+def _in_words(name: str, value: Any) -> Any:
+    if name == "rights" and isinstance(value, list):
+        return "; ".join(RIGHTS.get(right, right) for right in value if isinstance(right, str))
+    return value
 
 
 def others_of(details: dict[str, Any]) -> list[tuple[str, str]]:
@@ -103,7 +113,7 @@ def others_of(details: dict[str, Any]) -> list[tuple[str, str]]:
     found = {name: value for name, value in details.items() if name not in ("before", "after", "params")}
     params = details.get("params")
     found |= params if isinstance(params, dict) else {}
-    return [(name.replace("_", " "), text_of(value)) for name, value in found.items()]
+    return [(_name_of(name), text_of(_in_words(name, value))) for name, value in found.items()]
 
 
 def text_of(value: Any) -> str:
