@@ -137,7 +137,7 @@ def test_files_hold_what_the_list_shows_and_compute_nothing(client, auditor):
 
 def test_the_page_says_how_the_chain_is(client, auditor, tmp_path):
     client.force_login(auditor)
-    assert "was not checked yet" in client.get(reverse(LIST)).text
+    assert "Nobody has checked yet" in client.get(reverse(LIST)).text
     for _ in range(4):
         write()
     seal_new()
