@@ -65,6 +65,10 @@ def test_what_a_person_can_do_and_why(client, administrator, web, pool):
     assert "Because of" in page
     assert "see the pool and its volumes; refresh" in page
     assert "Given to them alone" in page
+    for grant in Grant.objects.exclude(user=administrator):
+        # Led to and not posted to: the next page says first what will happen, to the whole team too.
+        assert f'href="/people/grants/{grant.pk}/revoke/"' in page
+        assert f'action="/people/grants/{grant.pk}/revoke/"' not in page
 
 
 def test_a_manager_of_one_host_sees_the_grants_of_that_host_alone(client, make_user, make_host, make_pool):
