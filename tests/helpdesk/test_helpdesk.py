@@ -105,6 +105,11 @@ def test_which_vm_uses_a_volume_and_who_owns_it(ask, pool, make_volume):
     other = ask(f"?q={free.name}")
     assert "No VM that we know of uses it." in other
     assert "Owner nobody is named, its pool belongs to team storage" in other
+    assert "No VM uses it" in other
+    make_volume("overlay.qcow2", backing_path=free.path)
+    base = ask(f"?q={free.name}")
+    assert "No VM uses it itself; 1 volume is built on it." in base
+    assert "In use" in base
 
 
 def test_the_disks_of_a_vm_and_whether_its_host_is_up(ask, host, pool, make_volume):
