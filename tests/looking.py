@@ -1,4 +1,4 @@
-"""What a page looks like to people who see little, have a phone, or cannot use a mouse: axe-core in both themes."""
+"""How a page is for people who see little, have a phone, or no mouse: axe-core in both themes, and the Tab key."""
 
 from typing import Any
 
@@ -43,13 +43,16 @@ LOOKS = [
 CROSSED = [(WIDE, "light", None, False), (NARROW, "dark", None, True)]
 
 
-def look_at(page: Page, url: str, status: int = 200, looks: list[Any] = LOOKS) -> list[str]:
-    """What is wrong with a page in both themes and at both widths."""
+def look_at(
+    page: Page, url: str, status: int = 200, looks: list[Any] = LOOKS, walks: bool = True
+) -> list[str]:
+    """What is wrong with a page in both themes and at both widths, and for who has no mouse."""
     page.set_viewport_size(WIDE)
     response = page.goto(url)
     if not response or response.status != status:
         return [f"{url}: {response and response.status}"]
-    return [f"{url}: {fault}" for fault in faults_of(page, looks)]
+    faults = walk_through(page) if walks else []
+    return [f"{url}: {fault}" for fault in faults + faults_of(page, looks)]
 
 
 def faults_after_sending(page: Page) -> list[str]:
@@ -117,10 +120,8 @@ ORDER = f"""() => {{
 }}"""
 
 
-def walk_through(page: Page, url: str) -> list[str]:
-    """Goes through a page with the Tab key; what is wrong with the way."""
-    page.set_viewport_size(WIDE)
-    page.goto(url)
+def walk_through(page: Page) -> list[str]:
+    """Goes through a page that was just opened, wide, with the Tab key; what is wrong with the way."""
     page.evaluate(
         "document.body.tabIndex = -1; document.body.focus(); document.body.removeAttribute('tabindex')"
     )
@@ -132,5 +133,4 @@ def walk_through(page: Page, url: str) -> list[str]:
         page.keyboard.press("Tab")
     faults: list[str] = page.evaluate(WALKED)
     page.set_viewport_size(NARROW)
-    faults += [f"above what comes before: {place}" for place in page.evaluate(ORDER)]
-    return [f"{url}: {fault}" for fault in faults]
+    return faults + [f"above what comes before: {place}" for place in page.evaluate(ORDER)]
