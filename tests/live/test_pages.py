@@ -1,4 +1,4 @@
-"""Every page in a real browser: live, reachable, within the content policy, readable at any width."""
+"""Pages in a real browser: they follow the hosts, and a double click, two people, a hanging host and a lost server."""
 
 import http.client
 import subprocess
@@ -7,14 +7,11 @@ import time
 import uuid
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from browsing import breaches, is_reloaded, session_of
-from django.urls import reverse
 from live_tools import volume_row
 from playwright.sync_api import expect
 from stack import wait_for
 
-from pools.models import Pool
 from storagemgr.access.models import AuditEvent
 from storagemgr.hosts.models import Host
 from storagemgr.jobs.models import Job
@@ -207,48 +204,3 @@ def test_open_menus_focus_and_typing_survive_updates(browsing, row, daemon, oper
     assert page.locator("main input[type=search]").first.input_value() == "ima"
     assert page.locator("#jobs-drawer").get_attribute("open") is not None
     assert page.evaluate("document.activeElement.textContent").strip() == "images"
-
-
-def pages_of(row):
-    volume = volume_row("one.img")
-    job = Job.objects.first()
-    return [
-        reverse("pools:fleet"),
-        reverse("pools:pool", args=[row.pk]),
-        reverse("volumes:of_pool", args=[row.pk]),
-        reverse("volumes:all"),
-        reverse("volumes:volume", args=[volume.pk]),
-        reverse("volumes:create", args=[row.pk]),
-        reverse("volumes:operate", args=[volume.pk, "clone"]),
-        reverse("volumes:operate", args=[volume.pk, "delete"]),
-        reverse("pools:operate", args=[row.pk, "stop"]),
-        reverse("jobs:list"),
-        reverse("jobs:job", args=[job.pk]),
-        reverse("hosts:list"),
-        reverse("hosts:host", args=[row.host_id]),
-        reverse("account_change_password"),
-        "/pools/999999/",
-    ]
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [380, 1280])
-def test_every_page_is_accessible_and_within_the_policy(browsing, row, ask, operator, scheme, width):
-    operator.set_password("correct horse 42")
-    operator.save()
-    job = ask("pool.refresh", row)
-    wait_for(Job.objects.filter(pk=job.pk, state="succeeded").exists, 15)
-    page = browsing.as_(operator, viewport={"width": width, "height": 900}, color_scheme=scheme)
-    axe = Axe()
-    for path in pages_of(Pool.objects.get(pk=row.pk)):
-        page.goto(path)
-        page.wait_for_timeout(100)
-        assert not breaches(page), path
-        overflow = page.evaluate(
-            "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        )
-        assert overflow <= 0, f"{path} scrolls sideways by {overflow}"
-        found = axe.run(page)
-        assert found.violations_count == 0, f"{path}: {found.generate_report()[:1500]}"
-        page.keyboard.press("Tab")
-        assert page.evaluate("document.activeElement.textContent").strip() == "Skip to content" or "?" in path
