@@ -200,10 +200,19 @@ def attempt(
     """All of it or nothing; a refusal is audited."""
     try:
         with keeping_an_administrator():
+            _read_anew(by)
             yield
     except NotGrantable as refused:
         record(by, action, what, address, place, outcome=audit.Outcome.DENIED, why=str(refused))
         raise
+
+
+def _read_anew(by: Actor | None) -> None:
+    """What they held when the request began may have been taken away while this waited for its turn."""
+    if isinstance(by, User):
+        by.refresh_from_db(fields=["is_active", "is_superuser"])
+        if hasattr(by, "_grants"):
+            del by._grants
 
 
 def record(

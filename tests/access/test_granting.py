@@ -4,7 +4,7 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, User
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
@@ -189,3 +189,14 @@ def test_the_command_grants_own_roles_until_a_day(chief, outsider, pool):
             call_command("grant", *wrong)
     call_command("grant", "starter", "--user", "otto", "--pool", str(pool.uuid), "--revoke")
     assert not Grant.objects.filter(user=outsider).exists()
+
+
+@pytest.mark.parametrize("above_all", [False, True])
+def test_who_lost_the_right_while_the_request_was_on_its_way_changes_nothing(chief, outsider, above_all):
+    other = User.objects.create_user("oda", password="a long word", is_superuser=above_all)
+    held = Grant.objects.create(user=other, role="administrator")
+    assert granting.manages(other)
+    revoke(chief, held)
+    User.objects.filter(pk=other.pk).update(is_superuser=False)
+    refused("may not grant", grant, other, user=outsider, role="administrator")
+    refused("may not grant", revoke, other, Grant.objects.get(user=chief))
