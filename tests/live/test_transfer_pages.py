@@ -119,7 +119,9 @@ def test_paused_refused_and_cancelled(browsing, row, images, operator, tmp_path)
     page.route("**/transfer/uploads/**", lambda route: (time.sleep(0.3), route.continue_()))
     page.get_by_role("button", name="Upload").click()
     # One figure, of what came: the browser has sent more, and the strip below knows nothing of that.
-    expect(page.locator("#job-live .sm-received")).to_contain_text(re.compile(r"of 300.MiB received \(\d+.%\)"))
+    expect(page.locator("#job-live .sm-received")).to_contain_text(
+        re.compile(r"of 300.MiB received \(\d+.%\)")
+    )
     expect(page.locator("#job-live svg.prog")).to_have_count(1)
     expect(page.locator("#sending")).not_to_contain_text("%")
     page.get_by_role("button", name="Pause").click()
