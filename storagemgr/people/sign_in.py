@@ -1,4 +1,9 @@
-"""How a person signs in, as an administrator sees it: sessions, second factors, and what is locked."""
+"""How a person signs in, as an administrator sees it: sessions, second factors, and what is locked.
+
+Where from and with what somebody signs in is shown to those alone who manage all access, or read all of the audit.
+"""
+
+from typing import Any
 
 from allauth.mfa.models import Authenticator
 from django.contrib import messages
@@ -9,7 +14,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from storagemgr.access import audit, persons, sessions, throttle
-from storagemgr.access.granting import manages
+from storagemgr.access.granting import manages, sees_all_grants
 from storagemgr.access.recent import require_recent
 from storagemgr.access.sign_in_events import Outcome, record
 from storagemgr.listing import ID_LIMIT
@@ -26,13 +31,14 @@ def sign_in(request: HttpRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(User, pk=min(pk, ID_LIMIT))
     why_not = persons.why_not(request.user, found)
     if request.method != "POST":
-        page = {
-            "person": found,
-            "sessions": sessions.sessions_of(found),
-            "factors": list(Authenticator.objects.filter(user=found)),
-            "locked_until": throttle.locked_until(found.username),
-            "why_not": why_not,
-        }
+        page: dict[str, Any] = {"person": found, "why_not": why_not}
+        if not why_not or sees_all_grants(request.user):
+            page |= {
+                "is_shown": True,
+                "sessions": sessions.sessions_of(found),
+                "factors": list(Authenticator.objects.filter(user=found)),
+                "locked_until": throttle.locked_until(found.username),
+            }
         return render(request, "people/sign_in.html", page)
     require(request, "account.sign-in", why_not, found.username)
     if said := _change(request, found):
@@ -65,7 +71,9 @@ def locks(request: HttpRequest) -> HttpResponse:
     """What is locked because of wrong passwords. POST `kind` and `what` lift one lock."""
     may_lift = manages(request.user) and persons.may_make(request.user)
     if request.method != "POST":
-        return render(request, "people/locks.html", {"locks": throttle.locks(), "may_lift": may_lift})
+        is_shown = sees_all_grants(request.user)
+        page = {"locks": throttle.locks() if is_shown else [], "may_lift": may_lift, "is_shown": is_shown}
+        return render(request, "people/locks.html", page)
     require(request, "account.lift", "" if may_lift else NOT_YOURS)
     kind, what = request.POST.get("kind", ""), request.POST.get("what", "")
     if any((lock.kind, lock.what) == (kind, what) for lock in throttle.locks()):

@@ -19,6 +19,10 @@ def olga(operator, with_password, sign_in):
     return operator
 
 
+def throttle_of_a_name(name):
+    assert all(throttle.begins(name, "10.1.1.1") for _ in range(5))
+
+
 def actions():
     return [event.action for event in AuditEvent.objects.filter(actor_name="ada").order_by("id")]
 
@@ -55,7 +59,10 @@ def test_a_lock_is_seen_and_lifted(ada, olga, sign_in):
 def test_who_may_not_manage_the_person_changes_nothing(client, olga, make_user, pool):
     client.force_login(make_user("pia", "administrator", pool_uuid=pool.uuid))
     page = f"/people/{olga.pk}/sign-in/"
-    assert client.get(page).status_code == 200
+    # Nor do they learn where from somebody signs in, or what was typed for a name.
+    throttle_of_a_name("a-password-typed-as-name")
+    assert "127.0.0.1" not in client.get(page).content.decode()
+    assert "a-password-typed" not in client.get("/people/locks/").content.decode()
     for data in ({"do": "factors"}, {"do": "end"}, {"do": "lift"}):
         assert client.post(page, data).status_code == 403
     assert client.post("/people/locks/", {"kind": "name", "what": "olga"}).status_code == 403
