@@ -32,7 +32,7 @@ def may_make(by: Actor) -> bool:
 def why_not(by: Actor, user: User) -> str:
     """Why `by` may not close, open or give a link to this account; "" when they may."""
     if not may_make(by):
-        return "Accounts are for those who grant roles on everything."
+        return "You can look at accounts. To change them takes the right to grant roles on everything."
     if user.is_superuser and not _hold(by, rights.RIGHTS, None, None, NEVER):
         return "This account is above all grants, and yours is not."
     for one in grants_of(user):

@@ -311,7 +311,9 @@ def role_of(user: Actor) -> HeldRole:
     hosts = len({grant.host_id for grant in grants if grant.pool_uuid is None})
     pools = len({grant.pool_uuid for grant in grants if grant.pool_uuid is not None})
     where = " and ".join(count(n, noun) for n, noun in ((hosts, "host"), (pools, "pool")) if n)
-    return HeldRole(title, f"You are {title} on {where}.")
+    wide = [grant.role for grant in held if grant.host_id is None and grant.pool_uuid is None]
+    rest = f", and {title_of(wide[-1])} of everything" if wide else ""
+    return HeldRole(title, f"You are {title} on {where}{rest}.")
 
 
 @register.inclusion_tag("_account_menu.html", takes_context=True)

@@ -5,6 +5,7 @@ import pytest
 import time_machine
 from django.utils import timezone
 
+from storagemgr.access.models import Grant
 from storagemgr.templatetags import storage
 
 NBSP = "\xa0"
@@ -99,3 +100,7 @@ def test_the_role_of_a_person(make_user, host, pool):
     assert storage.role_of(olga).sentence.replace(NBSP, " ") == "You are Operator on 1 host."
     mona = make_user("mona", "manager", host=host, pool_uuid=pool.uuid)
     assert storage.role_of(mona).sentence.replace(NBSP, " ") == "You are Manager on 1 pool."
+    vera = make_user("veronika", "viewer")
+    Grant.objects.create(user=vera, role="operator", host=host, pool_uuid=pool.uuid)
+    said = "You are Operator on 1 pool, and Viewer of everything."
+    assert storage.role_of(vera).sentence.replace(NBSP, " ") == said
