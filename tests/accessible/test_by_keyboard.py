@@ -19,11 +19,20 @@ GIB = 1024**3
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
+# What has the focus is not behind what stays in its place when the page moves.
+COVERED = """() => {
+  const one = document.activeElement, {x, y, width, height} = one.getBoundingClientRect();
+  const over = document.elementFromPoint(x + width / 2, y + height / 2)?.closest(".sm-topbar, .sm-jobs, .sm-bulk");
+  return over && !over.contains(one) ? one.outerHTML.slice(0, 160) : "";
+}"""
+
+
 def tab_to(page: Page, wanted: Locator, key: str = "", *, limit: int = 90) -> None:
     """Goes on from where one is until `wanted` has the focus, and presses the key."""
     expect(wanted).to_be_visible()
     for _ in range(limit):
         page.keyboard.press("Tab")
+        assert page.evaluate(COVERED) == ""
         if wanted.evaluate("one => one === document.activeElement"):
             break
     else:
@@ -39,7 +48,7 @@ def open_from_menu(page: Page, name: str) -> None:
 def test_sign_in_and_refresh_a_pool(browsing, pool, operator):
     operator.set_password("correct horse 42")
     operator.save()
-    page = browsing.as_(None)
+    page = browsing.as_(None, reduced_motion="reduce")
     page.goto("/")
     tab_to(page, page.get_by_label("Username"))
     page.keyboard.type("olga")
@@ -57,7 +66,7 @@ def test_sign_in_and_refresh_a_pool(browsing, pool, operator):
 
 
 def test_invite_a_person_and_grant_a_role(browsing, pool, ada):
-    page = browsing.as_(ada)
+    page = browsing.as_(ada, reduced_motion="reduce")
     page.goto("/")
     open_from_menu(page, "People")
     tab_to(page, page.get_by_role("link", name="Invite a person"), "Enter")
@@ -89,7 +98,7 @@ def test_invite_a_person_and_grant_a_role(browsing, pool, ada):
 
 
 def test_answer_a_caller(browsing, volume, viewer):
-    page = browsing.as_(viewer)
+    page = browsing.as_(viewer, reduced_motion="reduce")
     page.goto("/helpdesk/")
     page.keyboard.press("/")
     page.keyboard.type("web01")
@@ -166,7 +175,7 @@ LOST = """() => {
 @pytest.mark.parametrize("name", LIVE)
 def test_the_focus_stays(browsing, things, ada, make_job, make_volume, name):
     """While the rows of the page change, and others come before them."""
-    page = browsing.as_(ada)
+    page = browsing.as_(ada, reduced_motion="reduce")
     page.goto(reverse(name, args=[things[kind].pk] if (kind := LIVE[name]) else []))
     born = page.evaluate("window.bornAt")
     page.evaluate(OPEN_AND_TYPE)
