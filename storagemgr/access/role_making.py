@@ -51,7 +51,7 @@ def change(
     needs_mfa: bool,
     address: str | None = None,
 ) -> None:
-    """Of a built-in role only `needs_mfa` changes."""
+    """Of a built-in role only `needs_mfa` changes: for who holds all of it too, as it guards them."""
     if role.is_built_in:
         title, wanted = role.title, role.rights
     before, after = (
@@ -61,7 +61,7 @@ def change(
     if before == after:
         return
     with attempt(by, "role.change", f"Role {role.title}", address):
-        _check(by, wanted ^ role.rights)
+        _check(by, wanted | role.rights)
         values = {"title": title, "rights": _in_order(wanted), "needs_mfa": needs_mfa}
         Role.objects.update_or_create(name=role.name, defaults=values)
         record(by, "role.change", f"Role {role.title}", address, before=before, after=after)

@@ -80,7 +80,7 @@ def new(request: HttpRequest) -> HttpResponse:
 @changing_page("role.change")
 def edit(request: HttpRequest, name: str) -> HttpResponse:
     role = _role(name)
-    require(request, "role.change", role_making.why_not(request.user), f"Role {role.title}")
+    require(request, "role.change", role_making.why_not(request.user, role.rights), f"Role {role.title}")
     initial = {"title": role.title, "rights": list(role.rights), "needs_mfa": role.needs_mfa}
     form = RoleForm(request.POST if request.method == "POST" else None, role=role, initial=initial)
     if not _is_good(request, "role.change", form, role.rights):

@@ -154,6 +154,9 @@ def test_a_role_takes_only_rights_that_its_maker_holds_everywhere(chief, keeper,
     Grant.objects.filter(user=outsider).update(role="doorkeeper")
     wider = frozenset({"access.manage", "pool.view", "volume.delete"})
     refused("do not hold this", role_making.change, outsider, all_roles()["doorkeeper"], "Door", wider, False)
+    # What guards administrators is not for who is none.
+    strict = all_roles()["administrator"]
+    refused("do not hold this", role_making.change, outsider, strict, "", frozenset(), True)
     made = role_making.make(chief, "Starter", frozenset({"pool.view", "pool.start"}), True)
     assert (made.name, made.rights, made.needs_mfa) == ("starter", ["pool.view", "pool.start"], True)
     one = grant(chief, user=outsider, role="starter", host=host)
