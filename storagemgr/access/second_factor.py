@@ -24,6 +24,7 @@ from django.shortcuts import redirect
 
 from storagemgr.access import audit, throttle
 from storagemgr.access.models import Role
+from storagemgr.access.roles import all_roles
 from storagemgr.access.scopes import grants_of
 
 FACTORS = [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]
@@ -98,11 +99,16 @@ class CodeAgainForm(_OnceMixin, ReauthenticateForm):
 
 
 def must_have(user: User) -> bool:
-    """Whether a role that the person holds now asks for a second factor. A superuser holds all."""
-    asking = set(Role.objects.filter(needs_mfa=True).values_list("name", flat=True))
-    if not asking:
+    """Whether what the person holds now asks for a second factor: a role that does, or one with all that it gives."""
+    names = set(Role.objects.filter(needs_mfa=True).values_list("name", flat=True))
+    if not names:
         return False
-    return user.is_superuser or any(grant.role in asking for grant in grants_of(user))
+    asking = [role for name, role in all_roles().items() if name in names]
+    return user.is_superuser or any(
+        grant.role == role.name or (role.rights and role.rights <= grant.rights)
+        for role in asking
+        for grant in grants_of(user)
+    )
 
 
 def could_have(user: User) -> bool:

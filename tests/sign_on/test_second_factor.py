@@ -111,6 +111,12 @@ class TestRequired:
         client.force_login(viewer)
         assert client.get("/").status_code == 200
 
+    @pytest.mark.parametrize(("asks", "is_led"), [("manager", True), ("viewer", True), ("night", False)])
+    def test_who_holds_more_is_asked_too(self, ada, make_user, client, asks, is_led):
+        Role.objects.create(name=asks, title=asks, rights=["pool.view", "access.manage"], needs_mfa=True)
+        client.force_login(make_user("mona", "manager"))
+        assert (client.get("/").status_code == 302) == is_led
+
     def test_a_grant_that_is_over_asks_for_nothing(self, client, viewer, make_user, required):
         past = timezone.now() - timedelta(minutes=1)
         client.force_login(make_user("paul", "administrator", expires_at=past))
