@@ -89,7 +89,15 @@ REACHABLE = """() => {
 WATCH_FOCUS = f"""() => {{
   const name = (one) => one.outerHTML.slice(0, 160);
   const walk = window.walk = {{expected: ({REACHABLE})(), seen: [], faults: []}};
+  // Chromium moves the page before it says who has the focus.
+  const isCovered = (one) => {{
+    const {{x, y, width, height}} = one.getBoundingClientRect();
+    const fixed = ".sm-topbar, .sm-jobs, .sm-bulk, .sm-toasts";
+    const over = document.elementFromPoint(x + width / 2, y + Math.min(height / 2, 100))?.closest(fixed);
+    return over && !over.contains(one);
+  }};
   document.addEventListener("focusin", ({{target}}) => {{
+    if (isCovered(target)) walk.faults.push("is covered: " + name(target));
     const style = getComputedStyle(target);
     const scrolls = target.scrollHeight > target.clientHeight || target.scrollWidth > target.clientWidth;
     if (walk.expected.includes(target)) walk.seen.push(target);
