@@ -184,7 +184,7 @@ class RoleForm(forms.Form):
         required=False,
         label="Only with a second factor",
         help_text="From now on whoever holds it must first set up an app or a key: no other page opens before. "
-        "So must accounts above all grants.",
+        "So must whoever holds more than it gives, and accounts above all grants.",
     )
 
     def __init__(self, *args: Any, role: RoleFacts | None = None, **kwargs: Any) -> None:
