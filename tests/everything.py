@@ -1,14 +1,15 @@
 """Every test: `python tests/everything.py [pytest's arguments]`.
 
-First those on the lab's hosts, which mostly wait, and beside them the quick ones, on SQLite and on PostgreSQL, and
-those that drive a browser. Then those that want the machine for themselves, because they kill and starve processes.
+First those on the lab's hosts and of the whole product, which mostly wait, and beside them the quick ones, on SQLite
+and on PostgreSQL, then those that drive a browser. Last those that want the machine for themselves, because they kill
+and starve processes.
 """
 
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 NO_FAILURE = (0, 5)  # 5: the arguments select no test of this part
@@ -18,20 +19,20 @@ ON_POSTGRESQL = [sys.executable, str(Path(__file__).with_name("on_postgresql.py"
 
 def main(arguments: list[str]) -> int:
     failed = False
-    with beside("hosts", arguments) as hosts, beside("product", arguments) as product:
+    apart = [[*PYTEST, f"--part={part}", "-p", "no:cacheprovider"] for part in ("hosts", "product")]
+    with ExitStack() as stack:
+        others = [stack.enter_context(beside([*each, *arguments])) for each in (*apart, ON_POSTGRESQL)]
         failed |= run([*PYTEST, "--part=quick", *arguments])
-        failed |= run([*ON_POSTGRESQL, *arguments])
         failed |= run([*PYTEST, "--part=browser", *arguments])
-        failed |= hosts.wait() not in NO_FAILURE
-        failed |= product.wait() not in NO_FAILURE
+        for other in others:
+            failed |= other.wait() not in NO_FAILURE
     return int(failed | run([*PYTEST, "--part=chaos", *arguments]))
 
 
 @contextmanager
-def beside(part: str, arguments: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+def beside(command: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """A part that runs meanwhile; what it said is printed when it has ended."""
     with tempfile.TemporaryFile() as said:
-        command = [*PYTEST, f"--part={part}", "-p", "no:cacheprovider", *arguments]
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
         try:
             yield process
