@@ -43,13 +43,16 @@ def private_postgresql() -> Iterator[str]:
 
 
 # They know no database, or ask it nothing that others do not ask: libvirt alone, the supervisor, the house rules; forms
-# of pools; every address tried by somebody with bad intent.
+# and pages of pools and jobs; bytes on their way; signing in; every address tried by somebody with bad intent.
 LEFT_OUT = (
     "tests/virt",
-    "tests/service/test_supervisor.py",
+    "tests/service",
     "tests/test_house.py",
     "tests/wizard",
     "tests/configuration",
+    "tests/jobpages",
+    "tests/transfer",
+    "tests/sign_on",
     "tests/access/test_attacks.py",
 )
 
