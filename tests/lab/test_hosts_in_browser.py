@@ -78,5 +78,9 @@ def test_a_host_is_added_confirmed_tested_read_and_removed(page: Page, guest: Gu
     page.get_by_role("button", name="Remove the host").click()
     expect(page.get_by_text("No host yet")).to_be_visible()
     assert "web" in guest.run("virsh pool-list --name")
-    done = AuditEvent.objects.filter(outcome="done").order_by("id").values_list("action", flat=True)
+    done = (
+        AuditEvent.objects.filter(outcome="done", action__startswith="host.")
+        .order_by("id")
+        .values_list("action", flat=True)
+    )
     assert list(done) == ["host.add", "host.confirm_key", "host.test", "host.remove"]
