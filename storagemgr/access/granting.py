@@ -119,6 +119,14 @@ def why_not_rights(
     )
 
 
+def holds(
+    by: Actor | None, wanted: Iterable[str], host_id: int | None, pool_uuid: UUID | None, until: datetime
+) -> bool:
+    """Whether they hold all of it there, at least `until` then (NEVER: without an end)."""
+    ends = [held_until(by, right, host_id, pool_uuid) for right in wanted]
+    return all(end is not None and end >= until for end in ends)
+
+
 def why_not_so_long(by: Actor | None, grant: Grant) -> str:
     """Why `by` may not give this role until then; "" when they may. They hold it there, see why_not."""
     wanted = all_roles()[grant.role].rights | {RIGHT}

@@ -3,16 +3,12 @@
 Who may do that to an account could act as its person, so it takes all that the person holds.
 """
 
-from collections.abc import Iterable
-from datetime import datetime
-from uuid import UUID
-
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 
 from storagemgr.access import rights
 from storagemgr.access.accounts import password_path
-from storagemgr.access.granting import NEVER, RIGHT, NotGrantable, attempt, held_until, record
+from storagemgr.access.granting import NEVER, RIGHT, NotGrantable, attempt, holds, record
 from storagemgr.access.models import Token
 from storagemgr.access.scopes import Actor, grants_of, scope
 
@@ -33,19 +29,12 @@ def why_not(by: Actor, user: User) -> str:
     """Why `by` may not close, open or give a link to this account; "" when they may."""
     if not may_make(by):
         return "You can look at accounts. To change them takes the right to grant roles on everything."
-    if user.is_superuser and not _hold(by, rights.RIGHTS, None, None, NEVER):
+    if user.is_superuser and not holds(by, rights.RIGHTS, None, None, NEVER):
         return "This account is above all grants, and yours is not."
     for one in grants_of(user):
-        if not _hold(by, one.rights, one.host_id, one.pool_uuid, one.expires_at or NEVER):
+        if not holds(by, one.rights, one.host_id, one.pool_uuid, one.expires_at or NEVER):
             return "This person holds roles that you do not hold, or not so long. Ask somebody who does."
     return ""
-
-
-def _hold(
-    by: Actor, wanted: Iterable[str], host_id: int | None, pool_uuid: UUID | None, until: datetime
-) -> bool:
-    ends = [held_until(by, right, host_id, pool_uuid) for right in wanted]
-    return all(end is not None and end >= until for end in ends)
 
 
 def invite(by: Actor, user: User, address: str | None = None) -> str:

@@ -9,7 +9,7 @@ from storagemgr.access.granting import (
     RIGHT,
     NotGrantable,
     attempt,
-    held_until,
+    holds,
     manages,
     record,
     why_not_rights,
@@ -28,8 +28,8 @@ def why_not(by: Actor | None, group: Group | None, *, for_more: bool = False) ->
     for one in held:
         if why_not_rights(by, one.rights, one.role, one.host_id, one.pool_uuid):
             return "This team holds roles that you may not grant. Ask somebody who may."
-        ends = [held_until(by, right, one.host_id, one.pool_uuid) for right in {RIGHT, *one.rights}]
-        if for_more and min(end or NEVER for end in ends) < (one.expires_at or NEVER):
+        wanted, until = {RIGHT, *one.rights}, one.expires_at or NEVER
+        if for_more and not holds(by, wanted, one.host_id, one.pool_uuid, until):
             return "This team holds a role for longer than you do yourself. Ask somebody who may grant it so long."
     return ""
 

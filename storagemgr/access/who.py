@@ -51,9 +51,12 @@ def words_of(held: Iterable[str]) -> list[str]:
 
 
 def _people_in(grants: Iterable[Grant]) -> dict[int, int]:
+    """How many open accounts each team has."""
     teams = {grant.group_id for grant in grants if grant.group_id}
+    if not teams:
+        return {}
     rows: Any = User.objects.filter(groups__in=teams, is_active=True).values("groups").annotate(n=Count("pk"))
-    return {row["groups"]: row["n"] for row in rows if row["groups"] in teams} if teams else {}
+    return {row["groups"]: row["n"] for row in rows if row["groups"] in teams}
 
 
 def _holder(grant: Grant, people: dict[int, int]) -> Holder:

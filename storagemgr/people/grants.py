@@ -87,10 +87,8 @@ def new(request: HttpRequest) -> HttpResponse:
     holder, place = form.cleaned_data["holder"], form.cleaned_data["place"]
     require_recent(request, "Granting a role")
     made = granting.grant(request.user, **given(form), **_who(holder), address=address_of(request))
-    words = (
-        f"{printable(made.holder).capitalize()} is {form.roles[made.role].title} on {place.place.text} now."
-    )
-    messages.success(request, words)
+    role = form.roles[made.role].title
+    messages.success(request, f"{role} on {place.place.text} was granted to {printable(made.holder)}.")
     return see(holder_url(made))
 
 
