@@ -6,7 +6,7 @@ libvirt's numbers mean different things by type of pool; `Space.numbers` says ho
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pools.models import Pool
 from storagemgr.templatetags.storage import count, percent, size
@@ -178,7 +178,8 @@ def _share(part: int, whole: int) -> float:
     return round(min(100.0, part * 100 / whole), 1) if whole else 0.0
 
 
-def space_of(pool: Pool) -> Space:
+def space_of(pool: Any) -> Space:
+    """Of a Pool, or of a row with its columns, `kind`, `answers` and `is_active`."""
     return Space(
         numbers=pool.kind.numbers,
         capacity=pool.capacity,

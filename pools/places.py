@@ -8,9 +8,9 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from pools.capacity import SHARED, Space
+from pools.capacity import SHARED, Space, space_of
 from pools.models import Pool
-from pools.states import SHOWN_AS
+from pools.states import SHOWN_AS, state_in_words
 from storagemgr.hosts.models import Host
 from storagemgr.hosts.states import State
 from storagemgr.templatetags.storage import count, printable
@@ -65,36 +65,17 @@ class Place(NamedTuple):
         return self.host__state == Host.State.UP
 
     @property
+    def is_active(self) -> bool:
+        return self.state != Pool.State.INACTIVE
+
+    @property
     def space(self) -> Space:
-        return Space(
-            numbers=self.kind.numbers,
-            capacity=self.capacity,
-            used=self.allocation,
-            free=self.available,
-            promised=self.promised,
-            growth=max(0, self.promised - self.volume_allocation),
-            volume_count=self.volume_count,
-            is_past=not self.is_running,
-            is_stopped=self.state == Pool.State.INACTIVE,
-        )
+        return space_of(self)
 
     @property
     def look(self) -> State:
-        """As pools.states.pool_state, without since when."""
-        if not self.host_answers:
-            return State(
-                "", "wifi-off", "Not read yet" if self.host__state == Host.State.UNKNOWN else "Not answering"
-            )
-        if not self.answers:
-            return State("bad", "exclamation-octagon", "Unreachable")
-        match self.state:
-            case Pool.State.INACTIVE:
-                return State("", "dash-circle", "Stopped")
-            case Pool.State.BUILDING:
-                return State("", "hourglass-split", "Building")
-            case Pool.State.DEGRADED:
-                return State("warn", "exclamation-triangle", "Degraded")
-        return State("ok", "check-circle", "Running")
+        is_unreachable = not self.answers and self.state != Pool.State.INACCESSIBLE
+        return state_in_words(self.host__state, self.state, is_unreachable=is_unreachable)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """The state of a pool in one word for people, worst news first: what its host is, then the pool itself."""
 
+from dataclasses import replace
+
 from django.db.models import BooleanField, Case, F, IntegerField, Q, Value, When
 
 from pools.capacity import WARN
@@ -10,21 +12,27 @@ from storagemgr.virt.pool_types import TYPES
 
 
 def pool_state(pool: Pool) -> State:
-    if not pool.host.answers:
-        word = "Not read yet" if pool.host.state == Host.State.UNKNOWN else "Not answering"
-        return State("", "wifi-off", word, pool.host.state_since)
-    if pool.unreachable_since:
-        return State("bad", "exclamation-octagon", "Unreachable", pool.unreachable_since)
-    match pool.state:
+    found = state_in_words(pool.host.state, pool.state, is_unreachable=pool.unreachable_since is not None)
+    since = pool.unreachable_since or pool.state_since if pool.host.answers else pool.host.state_since
+    return replace(found, since=since)
+
+
+def state_in_words(host_state: str, state: str, *, is_unreachable: bool) -> State:
+    """Without since when."""
+    if host_state != Host.State.UP:
+        return State("", "wifi-off", "Not read yet" if host_state == Host.State.UNKNOWN else "Not answering")
+    if is_unreachable:
+        return State("bad", "exclamation-octagon", "Unreachable")
+    match state:
         case Pool.State.INACTIVE:
-            return State("", "dash-circle", "Stopped", pool.state_since)
+            return State("", "dash-circle", "Stopped")
         case Pool.State.BUILDING:
-            return State("", "hourglass-split", "Building", pool.state_since)
+            return State("", "hourglass-split", "Building")
         case Pool.State.DEGRADED:
-            return State("warn", "exclamation-triangle", "Degraded", pool.state_since)
+            return State("warn", "exclamation-triangle", "Degraded")
         case Pool.State.INACCESSIBLE:
-            return State("bad", "exclamation-octagon", "Inaccessible", pool.state_since)
-    return State("ok", "check-circle", "Running", pool.state_since)
+            return State("bad", "exclamation-octagon", "Inaccessible")
+    return State("ok", "check-circle", "Running")
 
 
 # Used and free mean what they say: see capacity.Space.is_measured.
