@@ -1,5 +1,7 @@
 """Making, changing and leaving teams. Whoever joins one gets what it was given: so that takes what a grant takes."""
 
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import Any
 
 from django.contrib.auth.models import Group, User
@@ -25,6 +27,10 @@ def why_not(by: Actor | None, group: Group | None, *, for_more: bool = False) ->
     if by is not None and not manages(by):
         return "You may not make or change teams: that takes the right to grant roles."
     held = with_rights(Grant.objects.in_force().filter(group=group)) if group else []
+    return _why_not_held(by, held, for_more=for_more)
+
+
+def _why_not_held(by: Actor | None, held: Iterable[Any], *, for_more: bool) -> str:
     for one in held:
         if why_not_rights(by, one.rights, one.role, one.host_id, one.pool_uuid):
             return "This team holds roles that you may not grant. Ask somebody who may."
@@ -32,6 +38,17 @@ def why_not(by: Actor | None, group: Group | None, *, for_more: bool = False) ->
         if for_more and not holds(by, wanted, one.host_id, one.pool_uuid, until):
             return "This team holds a role for longer than you do yourself. Ask somebody who may grant it so long."
     return ""
+
+
+def open_to(by: Actor) -> list[Group]:
+    """The teams that `by` may take somebody into. Three queries at most, however many there are."""
+    if not manages(by):
+        return []
+    held: dict[int, list[Any]] = defaultdict(list)
+    for one in with_rights(Grant.objects.in_force().filter(group__isnull=False)):
+        held[one.group_id].append(one)
+    groups = Group.objects.order_by("name")
+    return [group for group in groups if not _why_not_held(by, held[group.pk], for_more=True)]
 
 
 def _check(by: Actor | None, group: Group | None, *, for_more: bool = False) -> None:

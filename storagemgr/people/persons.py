@@ -97,7 +97,7 @@ def person(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _page(request: HttpRequest, found: User, link: str = "") -> HttpResponse:
-    groups = found.groups.order_by("name")
+    groups = list(found.groups.order_by("name"))
     given = visible_grants(request.user).filter(Q(user=found) | Q(group__in=groups))
     grants = list(recent(given).order_by("expires_at", "pk"))
     rights = {grant.pk: words_of(grant.rights) for grant in with_rights(grants)}
@@ -105,12 +105,8 @@ def _page(request: HttpRequest, found: User, link: str = "") -> HttpResponse:
         "person": found,
         "state": (state := persons.state_of(found)),
         "state_title": TITLES[state],
-        "groups": list(groups),
-        "other_groups": [
-            group
-            for group in Group.objects.exclude(pk__in=groups.values("pk")).order_by("name")
-            if manages(request.user) and not teams.why_not(request.user, group, for_more=True)
-        ],
+        "groups": groups,
+        "other_groups": [group for group in teams.open_to(request.user) if group not in groups],
         "grants": [(row, rights[row.pk]) for row in shown(grants, request.user)],
         "authenticators": list(Authenticator.objects.filter(user=found)),
         "tokens": list(found.tokens.all()),
@@ -141,9 +137,8 @@ class InviteForm(forms.Form):
 
     def __init__(self, *args: Any, user: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        groups = Group.objects.order_by("name")
-        open_to = [group.pk for group in groups if not teams.why_not(user, group, for_more=True)]
-        self.fields["teams"].queryset = groups.filter(pk__in=open_to)  # type: ignore[attr-defined]
+        known = [group.pk for group in teams.open_to(user)]
+        self.fields["teams"].queryset = Group.objects.filter(pk__in=known).order_by("name")  # type: ignore[attr-defined]
 
     def clean_username(self) -> str:
         name = str(self.cleaned_data["username"])

@@ -55,6 +55,16 @@ def test_a_list_of_many_asks_no_more(client, administrator, make_user, pool, dja
         client.get("/people/")
 
 
+def test_a_person_among_many_teams(client, administrator, viewer, pool, django_assert_max_num_queries):
+    for number in range(40):
+        team = Group.objects.create(name=f"Team {number:02}")
+        Grant.objects.create(group=team, role="operator", host=pool.host)
+    client.force_login(administrator)
+    for url in (f"/people/{viewer.pk}/", "/people/new/"):
+        with django_assert_max_num_queries(24):
+            assert "Team 00" in client.get(url).content.decode()
+
+
 def test_what_a_person_can_do_and_why(client, administrator, web, pool):
     Grant.objects.create(group=web, role="operator", host=pool.host, pool_uuid=pool.uuid, made_by="ada")
     tina = User.objects.get(username="tina")
