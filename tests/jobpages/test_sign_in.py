@@ -6,7 +6,10 @@ from allauth.account.forms import default_token_generator
 from allauth.account.utils import user_pk_to_url_str
 from django.core.cache import cache
 from django.urls import reverse
+from django.utils.module_loading import import_string
+from quick_passwords import QuickArgon2
 
+from storagemgr import settings as product
 from storagemgr.access.models import AuditEvent
 
 pytestmark = pytest.mark.django_db
@@ -153,3 +156,12 @@ def test_another_case_of_the_name_is_no_new_try(client, olga):
     for name in ("olga", "OLGA", "Olga", "oLga", "olGa"):
         sign_in(client, name, "wrong")
     assert "Too many failed" in errors(sign_in(client, "olga", PASSWORD))[0]
+
+
+def test_the_products_own_hasher_costs_more_than_that_of_the_tests():
+    [name] = product.PASSWORD_HASHERS
+    real, quick = import_string(name)(), QuickArgon2()
+    made = quick.encode("correct horse battery", quick.salt())
+    assert real.verify("correct horse battery", made)
+    assert real.must_update(made)
+    assert real.memory_cost * real.time_cost >= 1000 * quick.memory_cost * quick.time_cost
